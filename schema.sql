@@ -1,0 +1,90 @@
+-- The relay's whole schema, version 1. Each choice has its reason beside it.
+--
+-- Times are whole milliseconds since 1970. `at`, `created_at` and the like are by the host's clock
+-- and are for people; `visible_at` is by the relay's steady clock and is for deadlines only, so a
+-- host clock that jumps moves no lease.
+
+-- A conversation. The integer key stands in every other row instead of the public id of up to 64
+-- characters: smaller rows, smaller indexes, nearly twice the writes per second.
+CREATE TABLE session (
+    id             INTEGER PRIMARY KEY,
+    public_id      TEXT    NOT NULL UNIQUE,
+    uid            TEXT    NOT NULL,              -- the visitor over sessions, 16 hex digits
+    created_at     INTEGER NOT NULL,
+    last_active    INTEGER NOT NULL,
+    message_count  INTEGER NOT NULL DEFAULT 0,    -- kept, so that a list of sessions counts nothing
+    response_count INTEGER NOT NULL DEFAULT 0,
+    ip_address     TEXT,
+    metadata       TEXT,                          -- JSON object that came with the first message
+    opening_key    BLOB                           -- hash of the idempotency key that opened it
+) STRICT;
+
+-- Finds the session again when the answer that opened it was lost on the way.
+CREATE UNIQUE INDEX session_by_opening_key ON session (opening_key) WHERE opening_key IS NOT NULL;
+
+-- What proves a visitor's right to a session. Several, since a lost answer is repeated with a fresh
+-- token while the first may have arrived after all. Only the hash of a token is known here.
+CREATE TABLE session_token (
+    hash       BLOB    PRIMARY KEY,               -- SHA-256 of 256 random bits, so no salt
+    session    INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
+    created_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX session_token_by_session ON session_token (session);
+
+-- Everything that was said, in the order it was stored; rows are only ever added. The id is also
+-- the cursor, so it must never be used twice: AUTOINCREMENT.
+CREATE TABLE message (
+    id          INTEGER PRIMARY KEY AUTOINCREMENT,
+    session     INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
+    role        INTEGER NOT NULL CHECK (role BETWEEN 0 AND 3), -- visitor, agent, operator, system
+    text        TEXT    NOT NULL,                 -- byte for byte as it was sent
+    answers     INTEGER,                          -- the visitor's message that a reply answers
+    at          INTEGER NOT NULL,
+    sent_at     INTEGER,                          -- by the sender's own clock, when it was told
+    metadata    TEXT,                             -- JSON object
+    idempotency BLOB                              -- hash of the idempotency key, per session
+) STRICT;
+
+-- A conversation in order: the row's id is the index's hidden second column.
+CREATE INDEX message_by_session ON message (session);
+
+-- Per session and not over all, so that inserts stay in the warm part of a large index.
+CREATE UNIQUE INDEX message_by_idempotency ON message (session, idempotency)
+    WHERE idempotency IS NOT NULL;
+
+-- The messages that still want an answer, and nothing else: answering deletes the row. So this
+-- table stays as small as the number that wait, however many messages are stored.
+--
+-- `visible_at` is null for all but the oldest message of each session; that is what keeps a
+-- session's order with any number of pollers. Leasing pushes it into the future, and a lease that
+-- runs out makes the message visible again by the passing of time alone.
+CREATE TABLE inbox (
+    session    INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
+    message    INTEGER NOT NULL REFERENCES message (id),
+    visible_at INTEGER,
+    attempts   INTEGER NOT NULL DEFAULT 0,
+    lease_id   TEXT,                              -- the latest lease; null before the first and after a nack
+    last_error TEXT,                              -- what the latest nack said
+    PRIMARY KEY (session, message)
+) STRICT, WITHOUT ROWID;
+
+-- Leasing reads from the front of this index and never past what it takes.
+CREATE INDEX inbox_by_visibility ON inbox (visible_at, message) WHERE visible_at IS NOT NULL;
+
+-- Messages given up: out of attempts, or refused for good. Kept for the operator.
+CREATE TABLE dead_letter (
+    message  INTEGER PRIMARY KEY REFERENCES message (id) ON DELETE CASCADE,
+    session  INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
+    attempts INTEGER NOT NULL,
+    error    TEXT,
+    at       INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX dead_letter_by_session ON dead_letter (session);
+
+-- One row that a health check writes, to know that writing works.
+CREATE TABLE health (
+    id         INTEGER PRIMARY KEY CHECK (id = 1),
+    checked_at INTEGER NOT NULL
+) STRICT;

@@ -1,0 +1,154 @@
+//! What the poller and the relay say to each other.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{LeaseId, MessageId, Metadata, SessionId, Uid};
+
+/// `POST /inbox/lease`: asks for messages to work on.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct LeaseRequest {
+    /// At most this many, 1 to 100; 50 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u32>,
+    /// Seconds to hold the call when nothing waits, 0 to 30; 0 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_seconds: Option<u32>,
+    /// Seconds until an unanswered message is visible again, 1 to 3,600; 60 when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_seconds: Option<u32>,
+}
+
+/// The answer to [`LeaseRequest`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Leased {
+    /// The leased messages, the longest waiting first; empty when the wait ran out.
+    pub messages: Vec<LeasedMessage>,
+}
+
+/// A message and the right to answer it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LeasedMessage {
+    /// The message's id.
+    pub id: MessageId,
+    /// Its session.
+    pub session_id: SessionId,
+    /// Who the visitor is over sessions.
+    pub uid: Uid,
+    /// The text as it was sent.
+    pub message: String,
+    /// When the relay stored it.
+    pub timestamp: Timestamp,
+    /// What came with it; empty when nothing did.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// Proves the lease in `extend`, `nack` and the reply.
+    pub lease_id: LeaseId,
+    /// How often it has been leased, this time included.
+    pub attempts: u32,
+}
+
+/// `POST /inbox/{message_id}/extend`: the heartbeat of an agent at work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExtendRequest {
+    /// The lease to keep.
+    pub lease_id: LeaseId,
+    /// Seconds from now until it runs out, 1 to 3,600.
+    pub lease_seconds: u32,
+}
+
+/// The answer to [`ExtendRequest`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Extended {
+    /// True when the visitor wants no reply any more.
+    pub cancelled: bool,
+}
+
+/// `POST /inbox/{message_id}/nack`: gives a message back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NackRequest {
+    /// The lease given back.
+    pub lease_id: LeaseId,
+    /// What went wrong, for the operator; never shown to the visitor.
+    pub error: String,
+    /// Seconds until it is visible again, up to 3,600; now when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u32>,
+    /// True gives it up for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<bool>,
+}
+
+/// The answer to [`NackRequest`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Nacked {
+    /// True when it is out of delivery: given up, or out of attempts.
+    pub dead_letter: bool,
+}
+
+/// `POST /outbox`: a reply, or a message of the agent's own accord.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PostReply {
+    /// The session it goes to.
+    pub session_id: SessionId,
+    /// The text; not blank.
+    pub response: String,
+    /// The visitor's message it answers, which it acks; `None` answers none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<MessageId>,
+    /// The lease under which it was written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_id: Option<LeaseId>,
+    /// When it was written, by the agent's clock; kept, never used for order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<Timestamp>,
+}
+
+/// The answer to [`PostReply`], given once the reply is on disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReplyStored {
+    /// The reply's id.
+    pub response_id: MessageId,
+}
+
+/// `GET /inbox`: the open messages, oldest first, without leasing them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Inbox {
+    /// One page of them.
+    pub messages: Vec<OpenMessage>,
+    /// Which page.
+    pub pagination: Pagination,
+}
+
+/// An open message as seen without a lease.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenMessage {
+    /// The message's id.
+    pub id: MessageId,
+    /// Its session.
+    pub session_id: SessionId,
+    /// Who the visitor is over sessions.
+    pub uid: Uid,
+    /// The text as it was sent.
+    pub message: String,
+    /// When the relay stored it.
+    pub timestamp: Timestamp,
+    /// What came with it; empty when nothing did.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// How often it has been leased.
+    pub attempts: u32,
+}
+
+/// Which part of a list a page is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pagination {
+    /// How many there are in all.
+    pub total: u64,
+    /// At most how many a page holds.
+    pub limit: u32,
+    /// How many come before this page.
+    pub offset: u64,
+    /// Whether more come after it.
+    pub has_more: bool,
+}
