@@ -1,1 +1,17 @@
-//! x
+//! The public half of Postern: HTTP in front, SQLite behind.
+//!
+//! Reads top down: [`Server`] binds and serves, `http` turns requests into one store call each,
+//! [`store`] keeps everything in one SQLite file.
+
+mod clock;
+pub mod config;
+mod health;
+mod http;
+mod metrics;
+pub mod secret;
+mod server;
+pub mod store;
+mod sweeper;
+
+pub use config::Config;
+pub use server::{Server, StartError};

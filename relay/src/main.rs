@@ -1,2 +1,74 @@
-//! x
-fn main() {}
+//! `postern-relay`: parse, bind, wait for a signal, shut down.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use postern_host::log::{self, LogArgs};
+use postern_host::{EX_CONFIG, signal};
+use postern_relay::config::ServeArgs;
+use postern_relay::{Server, secret};
+use tracing::{error, info};
+
+/// The public half of Postern: keeps visitors' messages until a poller fetches them.
+#[derive(Parser)]
+#[command(name = "postern-relay", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve visitors, pollers and the operator
+    Serve {
+        #[command(flatten)]
+        args: Box<ServeArgs>,
+
+        #[command(flatten)]
+        log: LogArgs,
+    },
+    /// Print a fresh key, good for POSTERN_API_KEY or POSTERN_ADMIN_KEY
+    Keygen,
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve { args, log } => {
+            log::init(&log);
+            serve(*args)
+        }
+        Command::Keygen => match writeln!(io::stdout(), "{}", secret::generate()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+    }
+}
+
+#[tokio::main]
+async fn serve(args: ServeArgs) -> ExitCode {
+    let config = match args.into_config() {
+        Ok(config) => config,
+        Err(problem) => {
+            error!("{problem}");
+            return ExitCode::from(EX_CONFIG);
+        }
+    };
+    let mut server = match Server::bind(config) {
+        Ok(server) => server,
+        Err(problem) => {
+            error!("{problem}");
+            return ExitCode::FAILURE;
+        }
+    };
+    info!("listening on http://{}", server.address());
+    let code = tokio::select! {
+        () = signal::asked_to_end() => ExitCode::SUCCESS,
+        failure = server.failed() => {
+            error!("{failure}");
+            ExitCode::FAILURE
+        }
+    };
+    server.shutdown().await;
+    code
+}

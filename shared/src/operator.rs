@@ -48,23 +48,11 @@ pub struct SessionDetail {
     pub pagination: Pagination,
 }
 
-/// `GET /health`: whether the relay does its work.
+/// `GET /health`: the relay does its work. One that cannot write answers 503 instead.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Health {
-    /// `ok`, or `degraded` when the store cannot write.
-    pub status: HealthStatus,
     /// The relay's version.
     pub version: String,
-    /// Whether a write reached the disk just now.
+    /// Whether a write reached the disk within the last second; always true here.
     pub store_writable: bool,
-}
-
-/// The relay's health in a word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HealthStatus {
-    /// All is well.
-    Ok,
-    /// The store cannot write; messages are refused with 503.
-    Degraded,
 }

@@ -1,0 +1,64 @@
+//! Database files that only their owner can read and only one process uses.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::path::Path;
+
+/// Held as long as the database is open; the system releases it however the process ends.
+#[derive(Debug)]
+pub struct FileLock(#[expect(dead_code, reason = "held, not read")] File);
+
+/// Makes the database file if there is none, and locks it against a second process; `None` when
+/// another has it.
+///
+/// The lock is on a file of its own beside the database: closing any handle on the database itself
+/// would drop `SQLite`'s locks.
+///
+/// # Errors
+/// Whatever keeps the files from being made.
+pub fn claim(database: &Path) -> io::Result<Option<FileLock>> {
+    let mut beside = database.as_os_str().to_owned();
+    beside.push(".lock");
+    let lock = private_file(Path::new(&beside))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => return Ok(None),
+        Err(TryLockError::Error(cause)) => return Err(cause),
+    }
+    private_file(database)?;
+    Ok(Some(FileLock(lock)))
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_is_claimed_once_and_free_again_afterwards() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("some.db");
+        let held = claim(&database).unwrap();
+        assert!(held.is_some());
+        assert!(claim(&database).unwrap().is_none());
+        drop(held);
+        assert!(claim(&database).unwrap().is_some());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_else_can_read_a_new_database() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let database = folder.path().join("some.db");
+        claim(&database).unwrap();
+        assert_eq!(database.metadata().unwrap().permissions().mode() & 0o077, 0);
+    }
+}

@@ -1,0 +1,164 @@
+//! What `postern-relay serve` can be told, and what it refuses to start with.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Args;
+use postern_host::key::{self, KeyError};
+
+use crate::secret::SecretHash;
+
+/// The shortest key the relay starts with, in characters.
+pub const MIN_KEY_CHARS: usize = 16;
+
+/// The flags of `postern-relay serve`: flags over environment over default.
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// The address to listen on; port 0 takes a free one
+    #[arg(long, env = "POSTERN_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+
+    /// The database file; made when it does not exist
+    #[arg(long, env = "POSTERN_DB", default_value = "relay.db")]
+    pub db: PathBuf,
+
+    /// A file with the poller's key; POSTERN_API_KEY holds the key itself
+    #[arg(long, env = "POSTERN_API_KEY_FILE", value_name = "PATH")]
+    pub api_key_file: Option<PathBuf>,
+
+    /// A file with the operator's key; POSTERN_ADMIN_KEY holds the key itself
+    #[arg(long, env = "POSTERN_ADMIN_KEY_FILE", value_name = "PATH")]
+    pub admin_key_file: Option<PathBuf>,
+
+    /// What a visitor may send and how often the relay tries
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+/// Bounds on what the relay takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Args)]
+pub struct Limits {
+    /// The longest message of a visitor, in characters
+    #[arg(long, env = "POSTERN_MAX_MESSAGE_CHARS", default_value_t = 10_000, value_name = "N")]
+    pub max_message_chars: usize,
+
+    /// The largest body of a visitor's request, in bytes
+    #[arg(long, env = "POSTERN_MAX_BODY_BYTES", default_value_t = 64 * 1024, value_name = "N")]
+    pub max_body_bytes: usize,
+
+    /// The longest reply of an agent, in bytes
+    #[arg(long, env = "POSTERN_MAX_REPLY_BYTES", default_value_t = 256 * 1024, value_name = "N")]
+    pub max_reply_bytes: usize,
+
+    /// How often a message is handed out before it becomes a dead letter
+    #[arg(long, env = "POSTERN_MAX_ATTEMPTS", default_value_t = 5, value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_attempts: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_message_chars: 10_000,
+            max_body_bytes: 64 * 1024,
+            max_reply_bytes: 256 * 1024,
+            max_attempts: 5,
+        }
+    }
+}
+
+/// Everything a relay needs to start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// The database file.
+    pub db: PathBuf,
+    /// The poller's and the operator's keys.
+    pub keys: Keys,
+    /// Bounds on what the relay takes.
+    pub limits: Limits,
+}
+
+/// The two keys, hashed.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    pub(crate) api: SecretHash,
+    pub(crate) admin: SecretHash,
+}
+
+/// Why the relay does not start; each names the setting.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// There is none that can be used.
+    #[error("{0}; `postern-relay keygen` prints a good one")]
+    Key(#[from] KeyError),
+    /// Shorter than [`MIN_KEY_CHARS`].
+    #[error(
+        "{name} is shorter than {MIN_KEY_CHARS} characters: take one that `postern-relay keygen` prints"
+    )]
+    ShortKey {
+        /// The variable.
+        name: &'static str,
+    },
+    /// One key would open both sides.
+    #[error(
+        "POSTERN_API_KEY and POSTERN_ADMIN_KEY are equal: the poller's key must not open the operator's calls; give each its own"
+    )]
+    EqualKeys,
+}
+
+impl ServeArgs {
+    /// Reads the keys and checks everything.
+    ///
+    /// # Errors
+    /// A [`ConfigError`] that names the setting.
+    pub fn into_config(self) -> Result<Config, ConfigError> {
+        let api = key::read("POSTERN_API_KEY", self.api_key_file.as_deref())?;
+        let admin = key::read("POSTERN_ADMIN_KEY", self.admin_key_file.as_deref())?;
+        Ok(Config {
+            listen: self.listen,
+            db: self.db,
+            keys: Keys::new(&api, &admin)?,
+            limits: self.limits,
+        })
+    }
+}
+
+impl Keys {
+    /// Takes two keys of at least [`MIN_KEY_CHARS`] characters that differ.
+    ///
+    /// # Errors
+    /// [`ConfigError::ShortKey`] or [`ConfigError::EqualKeys`].
+    pub fn new(api: &str, admin: &str) -> Result<Self, ConfigError> {
+        check_key("POSTERN_API_KEY", api)?;
+        check_key("POSTERN_ADMIN_KEY", admin)?;
+        let keys = Self { api: SecretHash::of(api), admin: SecretHash::of(admin) };
+        if keys.api == keys.admin {
+            return Err(ConfigError::EqualKeys);
+        }
+        Ok(keys)
+    }
+}
+
+fn check_key(name: &'static str, key: &str) -> Result<(), ConfigError> {
+    if key.chars().count() < MIN_KEY_CHARS {
+        return Err(ConfigError::ShortKey { name });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refuses_short_and_equal_keys_by_name() {
+        let long = "a-key-of-many-characters";
+        let sentence = |api: &str, admin: &str| Keys::new(api, admin).unwrap_err().to_string();
+        assert!(sentence("short", long).starts_with("POSTERN_API_KEY is shorter"));
+        assert!(sentence(long, "fifteen-chars-x").starts_with("POSTERN_ADMIN_KEY is shorter"));
+        assert!(sentence(long, long).contains("are equal"));
+        assert!(Keys::new(long, "sixteen-chars-xx").is_ok());
+    }
+}

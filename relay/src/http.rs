@@ -1,0 +1,163 @@
+//! The router and its layers; the handlers sit one file per caller.
+
+mod assets;
+mod error;
+mod events;
+mod extract;
+mod operator;
+mod poller;
+mod reply;
+mod visitor;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{Any, CorsLayer};
+use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
+use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+
+use crate::clock::Clock;
+use crate::config::{Keys, Limits};
+use crate::health::HealthCheck;
+use crate::metrics::{Metrics, RequestLabels};
+use crate::store::Store;
+use error::ApiError;
+
+/// What every handler may use.
+#[derive(Debug, Clone)]
+pub(crate) struct App {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) keys: Arc<Keys>,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Metrics,
+    pub(crate) health: HealthCheck,
+    /// Ends long polls and event streams.
+    pub(crate) cancelled: CancellationToken,
+}
+
+/// How long a browser may remember what a preflight allowed.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(7_200);
+
+/// The whole HTTP side.
+pub(crate) fn router(app: App) -> Router {
+    let versioned = visitor_calls().merge(private_calls());
+    let aliases = visitor_aliases().merge(private_aliases());
+    Router::new()
+        .nest("/api/v1", versioned)
+        .nest("/api", aliases)
+        .route("/health", get(operator::show_health))
+        .route("/metrics", get(operator::show_metrics))
+        .merge(assets::routes())
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .fallback(async || ApiError::NotFound("there is nothing at this path"))
+        .layer(middleware::from_fn_with_state(app.clone(), count_request))
+        .layer(CatchPanicLayer::custom(|_| ApiError::Panicked.into_response()))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .layer(middleware::from_fn(drop_odd_request_id))
+        .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION]))
+        .with_state(app)
+}
+
+/// The visitor's calls, open to pages of any origin: what they may do hangs on a token, not on a
+/// cookie.
+fn visitor_calls() -> Router<App> {
+    Router::new()
+        .route("/messages", post(visitor::post_message))
+        .route("/responses/{session_id}", get(visitor::list_responses))
+        .route("/sessions/{session_id}/events", get(events::stream_events))
+        .route("/sessions/{session_id}/messages", get(visitor::show_transcript))
+        .layer(cors())
+}
+
+fn private_calls() -> Router<App> {
+    Router::new()
+        .route("/inbox", get(poller::list_inbox))
+        .route("/inbox/lease", post(poller::lease_messages))
+        .route("/inbox/{message_id}/extend", post(poller::extend_lease))
+        .route("/inbox/{message_id}/nack", post(poller::nack_message))
+        .route("/outbox", post(poller::post_reply))
+        .route("/sessions", get(operator::list_sessions))
+        .route("/sessions/{session_id}", get(operator::show_session))
+}
+
+/// The unversioned paths that older programs know.
+fn visitor_aliases() -> Router<App> {
+    Router::new()
+        .route("/messages", post(visitor::post_message))
+        .route("/responses/{session_id}", get(visitor::list_responses))
+        .layer(cors())
+}
+
+fn private_aliases() -> Router<App> {
+    Router::new()
+        .route("/inbox", get(poller::list_inbox))
+        .route("/outbox", post(poller::post_reply))
+        .route("/sessions", get(operator::list_sessions))
+}
+
+fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(Any)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static(postern_shared::IDEMPOTENCY_KEY),
+            HeaderName::from_static("last-event-id"),
+        ])
+        .expose_headers([header::RETRY_AFTER, HeaderName::from_static("x-request-id")])
+        .max_age(PREFLIGHT_AGE)
+}
+
+/// A caller may name its request, in characters that are safe in a log line.
+async fn drop_odd_request_id(mut request: Request, next: Next) -> Response {
+    const NAME: HeaderName = HeaderName::from_static("x-request-id");
+    let odd = |value: &HeaderValue| {
+        let bytes = value.as_bytes();
+        bytes.is_empty()
+            || bytes.len() > 64
+            || !bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+    };
+    if request.headers().get(&NAME).is_some_and(odd) {
+        request.headers_mut().remove(&NAME);
+    }
+    next.run(request).await
+}
+
+async fn count_request(
+    State(app): State<App>,
+    route: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let method = request.method().clone();
+    let response = next.run(request).await;
+    let labels = RequestLabels {
+        // Any word can be sent as a method; a stranger must not be able to make new series.
+        method: known_method(&method).into(),
+        route: route.map_or_else(|| "unmatched".into(), |route| route.as_str().into()),
+        status: response.status().as_u16(),
+    };
+    app.metrics.requests.get_or_create(&labels).inc();
+    response
+}
+
+fn known_method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

@@ -1,0 +1,184 @@
+//! The one error of the HTTP side, and its one body.
+
+use std::borrow::Cow;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use postern_shared::{ErrorType, Failure, Timestamp};
+use tracing::error;
+
+use crate::store::StoreError;
+
+/// How long a caller is asked to wait when the store is busy or its disk is full.
+const RETRY_AFTER_SECONDS: u64 = 2;
+
+/// Every way a request can fail.
+#[derive(Debug)]
+pub(crate) enum ApiError {
+    /// A field or header is missing or wrong; the sentence names it.
+    Invalid(Cow<'static, str>),
+    /// No credential, or an unknown one.
+    Unauthorized(&'static str),
+    /// A credential for something else.
+    Forbidden(&'static str),
+    /// No such thing; the sentence says what.
+    NotFound(&'static str),
+    /// The path takes other methods.
+    MethodNotAllowed,
+    /// The body took too long.
+    RequestTimeout,
+    /// The body is too large.
+    TooLarge { limit_bytes: usize },
+    /// The store refused or failed.
+    Store(StoreError),
+    /// A handler panicked.
+    Panicked,
+}
+
+impl From<StoreError> for ApiError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl ApiError {
+    /// A wrong field, named first.
+    pub(crate) fn field(name: &str, problem: impl std::fmt::Display) -> Self {
+        Self::Invalid(format!("{name} {problem}").into())
+    }
+
+    fn kind(&self) -> ErrorType {
+        match self {
+            Self::Invalid(_) => ErrorType::InvalidRequest,
+            Self::Unauthorized(_) => ErrorType::Unauthorized,
+            Self::Forbidden(_) => ErrorType::Forbidden,
+            Self::NotFound(_) => ErrorType::NotFound,
+            Self::MethodNotAllowed => ErrorType::MethodNotAllowed,
+            Self::RequestTimeout => ErrorType::RequestTimeout,
+            Self::TooLarge { .. } => ErrorType::PayloadTooLarge,
+            Self::Store(error) => store_kind(error),
+            Self::Panicked => ErrorType::Internal,
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Store(error) => store_status(error),
+            Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The sentence for a person. It says nothing of the inside.
+    fn sentence(&self) -> Cow<'static, str> {
+        match self {
+            Self::Invalid(sentence) => sentence.clone(),
+            Self::Unauthorized(sentence) | Self::Forbidden(sentence) | Self::NotFound(sentence) => {
+                Cow::Borrowed(sentence)
+            }
+            Self::MethodNotAllowed => "this path does not take this method".into(),
+            Self::RequestTimeout => "the body did not arrive in time".into(),
+            Self::TooLarge { limit_bytes } => {
+                format!("the body is larger than {limit_bytes} bytes").into()
+            }
+            Self::Store(error) => store_sentence(error).into(),
+            Self::Panicked => "the relay failed; its log has the cause".into(),
+        }
+    }
+}
+
+fn store_kind(error: &StoreError) -> ErrorType {
+    match error {
+        StoreError::TokenMissing | StoreError::UnknownToken => ErrorType::Unauthorized,
+        StoreError::ForeignToken => ErrorType::Forbidden,
+        StoreError::UnknownSession | StoreError::UnknownMessage => ErrorType::NotFound,
+        StoreError::ForeignMessage => ErrorType::InvalidRequest,
+        StoreError::UnknownCursor => ErrorType::UnknownCursor,
+        StoreError::StaleLease => ErrorType::StaleLease,
+        StoreError::NotLeased => ErrorType::NotLeased,
+        StoreError::AlreadyAnswered => ErrorType::AlreadyAnswered,
+        StoreError::DeadLetter => ErrorType::DeadLetter,
+        StoreError::IdempotencyMismatch => ErrorType::IdempotencyMismatch,
+        StoreError::Overloaded | StoreError::Unavailable(_) | StoreError::Closed => {
+            ErrorType::Unavailable
+        }
+        StoreError::Broken(_) => ErrorType::Internal,
+    }
+}
+
+fn store_status(error: &StoreError) -> StatusCode {
+    match error {
+        StoreError::TokenMissing | StoreError::UnknownToken => StatusCode::UNAUTHORIZED,
+        StoreError::ForeignToken => StatusCode::FORBIDDEN,
+        StoreError::UnknownSession | StoreError::UnknownMessage => StatusCode::NOT_FOUND,
+        StoreError::ForeignMessage | StoreError::UnknownCursor => StatusCode::BAD_REQUEST,
+        StoreError::StaleLease
+        | StoreError::NotLeased
+        | StoreError::AlreadyAnswered
+        | StoreError::DeadLetter => StatusCode::CONFLICT,
+        StoreError::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
+        StoreError::Overloaded | StoreError::Unavailable(_) | StoreError::Closed => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        StoreError::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
+    }
+}
+
+fn store_sentence(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::TokenMissing => "session_id names a session that is taken: show its token",
+        StoreError::UnknownToken => "the session token is not known",
+        StoreError::ForeignToken => "the session token belongs to another session",
+        StoreError::UnknownSession => "session_id names no session",
+        StoreError::UnknownMessage => "message_id names no message of a visitor",
+        StoreError::ForeignMessage => "message_id names a message of another session",
+        StoreError::UnknownCursor => "the cursor was not given out for this session",
+        StoreError::StaleLease => "lease_id is stale: the message was leased again since",
+        StoreError::NotLeased => "the message is not leased: lease it first",
+        StoreError::AlreadyAnswered => "the message has been answered",
+        StoreError::DeadLetter => "the message was given up and is a dead letter",
+        StoreError::IdempotencyMismatch => {
+            "Idempotency-Key was used before with another body: take a new key"
+        }
+        StoreError::Overloaded => "the relay is busy: try again shortly",
+        StoreError::Unavailable(_) => "the relay cannot store anything now: try again shortly",
+        StoreError::Closed => "the relay is shutting down: try again shortly",
+        StoreError::Broken(_) => "the relay failed; its log has the cause",
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status == StatusCode::INTERNAL_SERVER_ERROR {
+            error!(error = ?self, "a request failed");
+        }
+        let retry_after =
+            (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS);
+        let body = Failure {
+            success: false,
+            error: self.sentence().into_owned(),
+            code: status.as_u16(),
+            kind: self.kind(),
+            timestamp: Timestamp::now(),
+            retry_after,
+        };
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(seconds) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

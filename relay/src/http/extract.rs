@@ -1,0 +1,191 @@
+//! Extractors: who calls, and what they sent. Every rejection is an [`ApiError`].
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use postern_shared::{IDEMPOTENCY_KEY, MessageId, SessionId};
+use serde::de::DeserializeOwned;
+use tokio::time;
+
+use super::App;
+use super::error::ApiError;
+use crate::secret::SecretHash;
+
+/// How long a request's body may take to arrive.
+const BODY_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The longest idempotency key, in characters.
+const MAX_IDEMPOTENCY_KEY: usize = 255;
+
+/// A caller that showed the poller's key.
+pub(super) struct PollerCaller;
+
+/// A caller that showed the operator's key.
+pub(super) struct OperatorCaller;
+
+/// The token a visitor showed; whose it is, the store knows.
+pub(super) struct VisitorToken(pub(super) Option<SecretHash>);
+
+/// The `session_id` in the path.
+pub(super) struct SessionPath(pub(super) SessionId);
+
+/// The `message_id` in the path.
+pub(super) struct MessagePath(pub(super) MessageId);
+
+/// The query string, read into a type.
+pub(super) struct Query<T>(pub(super) T);
+
+/// The `Idempotency-Key` header as it was sent.
+pub(super) struct IdempotencyKeyHeader(pub(super) Option<String>);
+
+impl VisitorToken {
+    /// The token of a call that cannot do without.
+    pub(super) fn required(self) -> Result<SecretHash, ApiError> {
+        self.0.ok_or(ApiError::Unauthorized("show the session's token: Authorization: Bearer …"))
+    }
+}
+
+impl FromRequestParts<App> for PollerCaller {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        check_key(&parts.headers, &app.keys.api, &app.keys.admin).map(|()| Self)
+    }
+}
+
+impl FromRequestParts<App> for OperatorCaller {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        check_key(&parts.headers, &app.keys.admin, &app.keys.api).map(|()| Self)
+    }
+}
+
+fn check_key(headers: &HeaderMap, wanted: &SecretHash, other: &SecretHash) -> Result<(), ApiError> {
+    let shown =
+        bearer(headers)?.ok_or(ApiError::Unauthorized("show a key: Authorization: Bearer …"))?;
+    if shown == *wanted {
+        Ok(())
+    } else if shown == *other {
+        Err(ApiError::Forbidden("this key is not for this call"))
+    } else {
+        Err(ApiError::Unauthorized("the key is not known"))
+    }
+}
+
+impl FromRequestParts<App> for VisitorToken {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        bearer(&parts.headers).map(Self)
+    }
+}
+
+/// The hash of what `Authorization: Bearer …` shows; `None` without the header.
+fn bearer(headers: &HeaderMap) -> Result<Option<SecretHash>, ApiError> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Ok(None);
+    };
+    value
+        .to_str()
+        .ok()
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, secret)| {
+            scheme.eq_ignore_ascii_case("bearer") && !secret.trim().is_empty()
+        })
+        .map(|(_, secret)| Some(SecretHash::of(secret.trim())))
+        .ok_or(ApiError::Unauthorized("Authorization must read: Bearer, a blank, and the secret"))
+}
+
+impl FromRequestParts<App> for SessionPath {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let id = path_value(parts, app).await?;
+        id.parse().map(Self).map_err(|problem| ApiError::field("session_id", problem))
+    }
+}
+
+impl FromRequestParts<App> for MessagePath {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let id = path_value(parts, app).await?;
+        id.parse()
+            .map(|id| Self(MessageId(id)))
+            .map_err(|_| ApiError::field("message_id", "must be a whole number"))
+    }
+}
+
+/// The path's one variable.
+async fn path_value(parts: &mut Parts, app: &App) -> Result<String, ApiError> {
+    axum::extract::Path::<String>::from_request_parts(parts, app)
+        .await
+        .map(|path| path.0)
+        .map_err(|_| ApiError::Invalid("the path is not valid UTF-8".into()))
+}
+
+impl<T: DeserializeOwned> FromRequestParts<App> for Query<T> {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs))
+            .map(Self)
+            .map_err(|e| wrong_field(e.path(), e.inner()))
+    }
+}
+
+impl FromRequestParts<App> for IdempotencyKeyHeader {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        let Some(value) = parts.headers.get(IDEMPOTENCY_KEY) else {
+            return Ok(Self(None));
+        };
+        let key = value.to_str().unwrap_or_default();
+        if key.is_empty()
+            || key.len() > MAX_IDEMPOTENCY_KEY
+            || !key.bytes().all(|b| b.is_ascii_graphic())
+        {
+            let problem = "must be 1 to 255 visible ASCII characters, such as a UUID";
+            return Err(ApiError::field("Idempotency-Key", problem));
+        }
+        Ok(Self(Some(key.to_owned())))
+    }
+}
+
+/// Reads a body of at most `limit_bytes` as JSON. An error names the field.
+///
+/// Called by handlers after they know who calls: a stranger's body is not read.
+pub(super) async fn read_json<T: DeserializeOwned>(
+    request: Request,
+    limit_bytes: usize,
+) -> Result<T, ApiError> {
+    let body = read_body(request.into_body(), limit_bytes).await?;
+    // A derived type would take an array of its fields too; the wire knows objects only.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(ApiError::field("the body", "must be a JSON object"));
+    }
+    let mut json = serde_json::Deserializer::from_slice(&body);
+    let value = serde_path_to_error::deserialize(&mut json)
+        .map_err(|e| wrong_field(e.path(), e.inner()))?;
+    json.end().map_err(|e| ApiError::field("the body", format_args!("is not JSON: {e}")))?;
+    Ok(value)
+}
+
+async fn read_body(body: Body, limit_bytes: usize) -> Result<Vec<u8>, ApiError> {
+    let whole = time::timeout(BODY_DEADLINE, Limited::new(body, limit_bytes).collect());
+    match whole.await {
+        Ok(Ok(body)) => Ok(body.to_bytes().into()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge { limit_bytes }),
+        Ok(Err(_)) => Err(ApiError::Invalid("the body did not arrive whole".into())),
+        Err(_) => Err(ApiError::RequestTimeout),
+    }
+}
+
+/// Names the field that could not be read; a missing one is named by the problem itself.
+fn wrong_field(path: &serde_path_to_error::Path, problem: &impl std::fmt::Display) -> ApiError {
+    match path.to_string().as_str() {
+        "." => ApiError::field("the request", format_args!("cannot be read: {problem}")),
+        field => ApiError::field(field, format_args!("cannot be read: {problem}")),
+    }
+}

@@ -1,0 +1,208 @@
+//! The poller's calls.
+
+use std::time::Duration;
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use postern_shared::Timestamp;
+use postern_shared::poller::{
+    ExtendRequest, Extended, Inbox, LeaseRequest, Leased, LeasedMessage, NackRequest, Nacked,
+    OpenMessage, Pagination, PostReply, ReplyStored,
+};
+use serde::Deserialize;
+use tokio::time::{self, Instant};
+
+use super::App;
+use super::error::ApiError;
+use super::extract::{IdempotencyKeyHeader, MessagePath, PollerCaller, Query, read_json};
+use super::reply::ok;
+use super::visitor::MAX_WAIT_SECONDS;
+use crate::store::{self, IdempotencyKey, Nack, NewReply, Page, Paged, StoreError};
+
+const DEFAULT_LIMIT: u32 = 50;
+const MAX_LIMIT: u32 = 100;
+const DEFAULT_LEASE_SECONDS: u32 = 60;
+const MAX_LEASE_SECONDS: u32 = 3_600;
+
+/// `POST /inbox/lease`
+pub(super) async fn lease_messages(
+    State(app): State<App>,
+    _: PollerCaller,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let body: LeaseRequest = read_json(request, app.limits.max_body_bytes).await?;
+    let limit = in_range("limit", body.limit.unwrap_or(DEFAULT_LIMIT), 1, MAX_LIMIT)?;
+    let wait = in_range("wait_seconds", body.wait_seconds.unwrap_or(0), 0, MAX_WAIT_SECONDS)?;
+    let lease = lease_duration(body.lease_seconds.unwrap_or(DEFAULT_LEASE_SECONDS))?;
+    app.metrics.last_poll.set(app.clock.now().wall_ms / 1_000);
+    let leased = wait_for_lease(&app, limit, lease, Duration::from_secs(wait.into())).await?;
+    let messages = leased.into_iter().map(leased_message).collect();
+    Ok(ok("Leased", Leased { messages }))
+}
+
+/// Registers, then leases, then waits; empty when the wait ran out or the relay shuts down.
+async fn wait_for_lease(
+    app: &App,
+    limit: u32,
+    lease: Duration,
+    wait: Duration,
+) -> Result<Vec<store::Leased>, StoreError> {
+    let until = Instant::now() + wait;
+    loop {
+        let changed = app.store.inbox_changed();
+        let leased =
+            app.store.lease(limit, lease, app.limits.max_attempts, app.clock.now()).await?;
+        if !leased.is_empty() {
+            return Ok(leased);
+        }
+        tokio::select! {
+            () = changed => {}
+            () = time::sleep_until(until) => return Ok(leased),
+            () = app.cancelled.cancelled() => return Ok(leased),
+        }
+    }
+}
+
+fn leased_message(leased: store::Leased) -> LeasedMessage {
+    let message = leased.message;
+    LeasedMessage {
+        id: message.id,
+        session_id: message.session,
+        uid: message.uid,
+        message: message.text,
+        timestamp: message.at,
+        metadata: message.metadata,
+        lease_id: leased.lease,
+        attempts: message.attempts,
+    }
+}
+
+/// `POST /inbox/{message_id}/extend`
+pub(super) async fn extend_lease(
+    State(app): State<App>,
+    _: PollerCaller,
+    MessagePath(message): MessagePath,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let body: ExtendRequest = read_json(request, app.limits.max_body_bytes).await?;
+    let lease = lease_duration(body.lease_seconds)?;
+    app.store.extend(message, body.lease_id, lease, app.clock.now()).await?;
+    Ok(ok("Lease extended", Extended { cancelled: false }))
+}
+
+/// `POST /inbox/{message_id}/nack`
+pub(super) async fn nack_message(
+    State(app): State<App>,
+    _: PollerCaller,
+    MessagePath(message): MessagePath,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let body: NackRequest = read_json(request, app.limits.max_body_bytes).await?;
+    let seconds = body.retry_after_seconds.unwrap_or(0);
+    let seconds = in_range("retry_after_seconds", seconds, 0, MAX_LEASE_SECONDS)?;
+    let nack = Nack {
+        error: body.error,
+        retry_after: Duration::from_secs(seconds.into()),
+        dead_letter: body.dead_letter.unwrap_or(false),
+    };
+    let (attempts, now) = (app.limits.max_attempts, app.clock.now());
+    let dead_letter = app.store.nack(message, body.lease_id, nack, attempts, now).await?;
+    app.metrics.dead_letters.inc_by(dead_letter.into());
+    Ok(ok("Message given back", Nacked { dead_letter }))
+}
+
+/// `POST /outbox`
+pub(super) async fn post_reply(
+    State(app): State<App>,
+    _: PollerCaller,
+    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let body: PostReply = read_json(request, reply_body_limit(app.limits.max_reply_bytes)).await?;
+    if body.response.trim().is_empty() {
+        return Err(ApiError::field("response", "must not be blank"));
+    }
+    if body.response.len() > app.limits.max_reply_bytes {
+        let limit = app.limits.max_reply_bytes;
+        return Err(ApiError::field("response", format_args!("is longer than {limit} bytes")));
+    }
+    let reply = NewReply {
+        session: body.session_id,
+        text: body.response,
+        answers: body.message_id,
+        lease: body.lease_id,
+        sent_at: body.timestamp,
+        idempotency: key.as_deref().map(IdempotencyKey::of_poller),
+    };
+    let response_id = app.store.post_reply(reply, app.clock.now()).await?;
+    app.metrics.replies.inc();
+    Ok(ok("Reply stored", ReplyStored { response_id }))
+}
+
+/// The query of [`list_inbox`].
+#[derive(Deserialize)]
+pub(super) struct InboxQuery {
+    limit: Option<u32>,
+    #[serde(default)]
+    offset: u32,
+    since: Option<Timestamp>,
+}
+
+/// `GET /inbox`
+pub(super) async fn list_inbox(
+    State(app): State<App>,
+    _: PollerCaller,
+    Query(query): Query<InboxQuery>,
+) -> Result<Response, ApiError> {
+    let page = page(query.limit, query.offset)?;
+    let open = app.store.open_messages(query.since, page).await?;
+    let pagination = pagination(page, &open);
+    let messages = open.rows.into_iter().map(open_message).collect();
+    Ok(ok("Open messages", Inbox { messages, pagination }))
+}
+
+fn open_message(message: store::OpenMessage) -> OpenMessage {
+    OpenMessage {
+        id: message.id,
+        session_id: message.session,
+        uid: message.uid,
+        message: message.text,
+        timestamp: message.at,
+        metadata: message.metadata,
+        attempts: message.attempts,
+    }
+}
+
+/// Checks a page's query.
+pub(super) fn page(limit: Option<u32>, offset: u32) -> Result<Page, ApiError> {
+    let limit = in_range("limit", limit.unwrap_or(DEFAULT_LIMIT), 1, MAX_LIMIT)?;
+    Ok(Page { limit, offset: offset.into() })
+}
+
+/// Tells which part of the list a page is.
+pub(super) fn pagination<T>(page: Page, paged: &Paged<T>) -> Pagination {
+    let seen = page.offset + paged.rows.len() as u64;
+    Pagination {
+        total: paged.total,
+        limit: page.limit,
+        offset: page.offset,
+        has_more: seen < paged.total && !paged.rows.is_empty(),
+    }
+}
+
+/// Room for a reply of the longest kind with every character escaped, and what goes with it.
+fn reply_body_limit(max_reply_bytes: usize) -> usize {
+    max_reply_bytes.saturating_mul(6).saturating_add(4_096)
+}
+
+fn lease_duration(seconds: u32) -> Result<Duration, ApiError> {
+    let seconds = in_range("lease_seconds", seconds, 1, MAX_LEASE_SECONDS)?;
+    Ok(Duration::from_secs(seconds.into()))
+}
+
+fn in_range(name: &str, value: u32, least: u32, most: u32) -> Result<u32, ApiError> {
+    if (least..=most).contains(&value) {
+        return Ok(value);
+    }
+    Err(ApiError::field(name, format_args!("must be {least} to {most}")))
+}

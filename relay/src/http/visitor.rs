@@ -1,0 +1,184 @@
+//! The visitor's calls.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::Response;
+use postern_shared::visitor::{MessageAccepted, PostMessage, Responses, Transcript};
+use postern_shared::{Cursor, SessionId, Timestamp, Uid};
+use serde::Deserialize;
+use tokio::time::{self, Instant};
+
+use super::App;
+use super::error::ApiError;
+use super::extract::{IdempotencyKeyHeader, Query, SessionPath, VisitorToken, read_json};
+use super::reply::ok;
+use crate::secret::{self, SecretHash};
+use crate::store::{
+    Accepted, Entry, FreshSession, IdempotencyKey, NewMessage, SessionKey, StoreError,
+};
+
+/// The longest a call is held when there is nothing to say, in seconds.
+pub(super) const MAX_WAIT_SECONDS: u32 = 30;
+
+/// How many replies one call answers with.
+const RESPONSES_LIMIT: u32 = 100;
+
+/// The shortest idempotency key that may open a session, in characters.
+const MIN_OPENING_KEY: usize = 16;
+
+/// `POST /messages`
+pub(super) async fn post_message(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    VisitorToken(token): VisitorToken,
+    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let body: PostMessage = read_json(request, app.limits.max_body_bytes).await?;
+    check_message(&body.message, app.limits.max_message_chars)?;
+    check_opening_key(key.as_deref(), body.session_id.as_ref(), token.as_ref())?;
+    let message = NewMessage {
+        session: body.session_id,
+        token,
+        text: body.message,
+        metadata: body.metadata,
+        sent_at: body.timestamp,
+        idempotency: key.as_deref().map(IdempotencyKey::of_visitor),
+        ip_address: Some(peer.ip().to_canonical().to_string()),
+    };
+    let session_token = secret::generate();
+    let fresh = fresh_session(&session_token)?;
+    let accepted = app.store.accept_message(message, fresh, app.clock.now()).await?;
+    app.metrics.messages.inc();
+    Ok(ok("Message accepted", message_accepted(accepted, session_token)))
+}
+
+fn message_accepted(accepted: Accepted, session_token: String) -> MessageAccepted {
+    MessageAccepted {
+        message_id: accepted.message,
+        session_id: accepted.session,
+        session_token: accepted.opened.then_some(session_token),
+        uid: accepted.uid,
+        is_new_user: accepted.new_visitor,
+    }
+}
+
+fn check_message(text: &str, max_chars: usize) -> Result<(), ApiError> {
+    if text.trim().is_empty() {
+        return Err(ApiError::field("message", "must not be blank"));
+    }
+    if text.chars().count() > max_chars {
+        return Err(ApiError::field(
+            "message",
+            format_args!("is longer than {max_chars} characters"),
+        ));
+    }
+    Ok(())
+}
+
+/// Whoever repeats the key of an opening call is given a token for that session, so the key must
+/// not be one that can be guessed.
+fn check_opening_key(
+    key: Option<&str>,
+    session: Option<&SessionId>,
+    token: Option<&SecretHash>,
+) -> Result<(), ApiError> {
+    let opens = session.is_none() || token.is_none();
+    if opens && key.is_some_and(|key| key.len() < MIN_OPENING_KEY) {
+        let problem = "must have at least 16 characters to open a session, such as a UUID";
+        return Err(ApiError::field("Idempotency-Key", problem));
+    }
+    Ok(())
+}
+
+/// What the session gets, should this message open one.
+fn fresh_session(token: &str) -> Result<FreshSession, ApiError> {
+    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let id = SessionId::try_from(hex(&secret::random_bytes::<16>()));
+    let uid = Uid::try_from(hex(&secret::random_bytes::<8>()));
+    let (Ok(id), Ok(uid)) = (id, uid) else {
+        return Err(ApiError::Panicked);
+    };
+    Ok(FreshSession { id, uid, token: SecretHash::of(token) })
+}
+
+/// The query of [`list_responses`].
+#[derive(Deserialize)]
+pub(super) struct ResponsesQuery {
+    after: Option<Cursor>,
+    since: Option<Timestamp>,
+    #[serde(default)]
+    wait: u32,
+}
+
+/// `GET /responses/{session_id}`
+pub(super) async fn list_responses(
+    State(app): State<App>,
+    SessionPath(session): SessionPath,
+    token: VisitorToken,
+    Query(query): Query<ResponsesQuery>,
+) -> Result<Response, ApiError> {
+    let token = token.required()?;
+    if query.wait > MAX_WAIT_SECONDS {
+        return Err(ApiError::field("wait", "must be 0 to 30 seconds"));
+    }
+    let session = app.store.authorise(session, token).await?;
+    let after = match (query.after, query.since) {
+        (Some(after), _) => after,
+        (None, Some(since)) => app.store.cursor_at(session, since).await?,
+        (None, None) => Cursor::default(),
+    };
+    let wait = Duration::from_secs(query.wait.into());
+    let responses = wait_for_responses(&app, session, after, wait).await?;
+    let cursor = responses.last().map_or(after, |last| Cursor::after(last.id));
+    Ok(ok("Responses", Responses { responses, cursor }))
+}
+
+/// Registers, then looks, then waits; empty when the wait ran out or the relay shuts down.
+async fn wait_for_responses(
+    app: &App,
+    session: SessionKey,
+    after: Cursor,
+    wait: Duration,
+) -> Result<Vec<Entry>, StoreError> {
+    let until = Instant::now() + wait;
+    let mut changes = app.store.subscribe(session);
+    loop {
+        let found = app.store.entries_after(session, after, true, RESPONSES_LIMIT).await?;
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        tokio::select! {
+            () = changes.changed() => {}
+            () = time::sleep_until(until) => return Ok(found),
+            () = app.cancelled.cancelled() => return Ok(found),
+        }
+    }
+}
+
+/// The query of [`show_transcript`].
+#[derive(Deserialize)]
+pub(super) struct TranscriptQuery {
+    before: Option<Cursor>,
+    limit: Option<u32>,
+}
+
+/// `GET /sessions/{session_id}/messages`
+pub(super) async fn show_transcript(
+    State(app): State<App>,
+    SessionPath(session): SessionPath,
+    token: VisitorToken,
+    Query(query): Query<TranscriptQuery>,
+) -> Result<Response, ApiError> {
+    let limit = query.limit.unwrap_or(50);
+    if !(1..=100).contains(&limit) {
+        return Err(ApiError::field("limit", "must be 1 to 100"));
+    }
+    let session = app.store.authorise(session, token.required()?).await?;
+    let page = app.store.transcript(session, query.before, limit).await?;
+    let transcript =
+        Transcript { messages: page.entries, cursor: page.end, has_more: page.has_more };
+    Ok(ok("Transcript", transcript))
+}

@@ -1,0 +1,89 @@
+//! What the relay counts, in Prometheus' names and base units.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::store::{Inbox, Now};
+
+/// The relay's metrics; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    pub(crate) messages: Counter,
+    pub(crate) replies: Counter,
+    pub(crate) dead_letters: Counter,
+    pub(crate) requests: Family<RequestLabels, Counter>,
+    pub(crate) event_streams: Gauge,
+    pub(crate) last_poll: Gauge,
+    open_messages: Gauge,
+    oldest_age: Gauge<f64, AtomicU64>,
+    registry: Arc<Registry>,
+}
+
+/// One series per call and outcome; the route is the pattern, never the path.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RequestLabels {
+    pub(crate) method: String,
+    pub(crate) route: String,
+    pub(crate) status: u16,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("postern_relay");
+        let messages = Counter::default();
+        registry.register("messages", "Visitors' messages stored", messages.clone());
+        let replies = Counter::default();
+        registry.register("replies", "Agents' replies stored", replies.clone());
+        let dead_letters = Counter::default();
+        registry.register("dead_letters", "Messages given up", dead_letters.clone());
+        let requests = Family::default();
+        registry.register("http_requests", "Requests answered", requests.clone());
+        let event_streams = Gauge::default();
+        registry.register("event_streams", "Event streams open", event_streams.clone());
+        let last_poll = Gauge::default();
+        registry.register_with_unit(
+            "last_poll_timestamp",
+            "When a poller last asked for messages; 0 before the first",
+            Unit::Seconds,
+            last_poll.clone(),
+        );
+        let open_messages = Gauge::default();
+        registry.register("open_messages", "Messages that want an answer", open_messages.clone());
+        let oldest_age = Gauge::default();
+        registry.register_with_unit(
+            "oldest_open_message_age",
+            "How long the oldest of them has waited",
+            Unit::Seconds,
+            oldest_age.clone(),
+        );
+        Self {
+            messages,
+            replies,
+            dead_letters,
+            requests,
+            event_streams,
+            last_poll,
+            open_messages,
+            oldest_age,
+            registry: Arc::new(registry),
+        }
+    }
+
+    /// Everything in the OpenMetrics text format.
+    pub(crate) fn render(&self, inbox: Inbox, now: Now) -> String {
+        self.open_messages.set(i64::try_from(inbox.open).unwrap_or(i64::MAX));
+        let age_ms = inbox.oldest.map_or(0, |oldest| now.wall_ms - oldest.as_millisecond());
+        self.oldest_age.set(age_ms.max(0) as f64 / 1_000.0);
+        let mut text = String::new();
+        // Writing to a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}

@@ -1,0 +1,69 @@
+//! Keys and tokens: made from the system's random source, kept and compared as SHA-256 only.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rand::Rng;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+/// The SHA-256 of a key or token. Enough, unsalted, since what is hashed is long and random.
+#[derive(Clone, Copy)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// Hashes a secret as it was presented.
+    pub fn of(secret: &str) -> Self {
+        Self(Sha256::digest(secret.as_bytes()).into())
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl PartialEq for SecretHash {
+    /// In constant time.
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash(..)")
+    }
+}
+
+/// A fresh secret of 256 random bits: 43 characters of base64url.
+pub fn generate() -> String {
+    let mut bits = [0_u8; 32];
+    rand::rng().fill_bytes(&mut bits);
+    URL_SAFE_NO_PAD.encode(bits)
+}
+
+/// `N` random bytes, for ids that are no secret.
+pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0_u8; N];
+    rand::rng().fill_bytes(&mut bytes);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_secret_is_long_new_and_safe_in_a_header() {
+        let (one, two) = (generate(), generate());
+        assert_ne!(one, two);
+        assert_eq!(one.len(), 43);
+        assert!(one.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_'));
+    }
+
+    #[test]
+    fn a_hash_shows_nothing_when_it_is_printed() {
+        assert_eq!(format!("{:?}", SecretHash::of("something")), "SecretHash(..)");
+    }
+}

@@ -1,0 +1,147 @@
+//! The running relay: bound, serving, and ended without losing what it accepted.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::Handle;
+use axum_server::accept::NoDelayAcceptor;
+use hyper_util::rt::TokioTimer;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use crate::Config;
+use crate::clock::Clock;
+use crate::health::HealthCheck;
+use crate::http::{self, App};
+use crate::metrics::Metrics;
+use crate::store::{OpenError, Store};
+use crate::sweeper;
+
+/// How long a client may take to send a request's head; slower ones are cut off.
+const HEADER_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long answers under way may take after the end was asked for.
+const DRAIN: Duration = Duration::from_secs(3);
+
+/// A relay that listens.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    store: Store,
+    handle: Handle<SocketAddr>,
+    serving: JoinHandle<io::Result<()>>,
+    cancelled: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Why a relay did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The address.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+/// Why a relay stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Nothing can be stored any more.
+    #[error("the store's writer thread ended")]
+    StoreEnded,
+    /// No connections can be taken any more.
+    #[error("the listener ended: {0}")]
+    ListenerEnded(String),
+}
+
+impl Server {
+    /// Opens the store and listens; returns once connections are taken. Call it within a tokio
+    /// runtime.
+    ///
+    /// # Errors
+    /// [`StartError`] names the file or address.
+    pub fn bind(config: Config) -> Result<Self, StartError> {
+        let clock = Clock::start();
+        let store = Store::open(&config.db, clock.now())?;
+        let (listener, address) = listen(config.listen)?;
+        let metrics = Metrics::new();
+        let cancelled = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let max_attempts = config.limits.max_attempts;
+        let sweeping =
+            sweeper::run(store.clone(), clock, max_attempts, metrics.clone(), cancelled.clone());
+        tasks.spawn(sweeping);
+        let app = App {
+            store: store.clone(),
+            clock,
+            keys: Arc::new(config.keys),
+            limits: config.limits,
+            metrics,
+            health: HealthCheck::default(),
+            cancelled: cancelled.clone(),
+        };
+        let handle = Handle::new();
+        let serving = serve(listener, handle.clone(), app)
+            .map_err(|cause| StartError::Listen { address, cause })?;
+        let serving = tokio::spawn(serving);
+        Ok(Self { address, store, handle, serving, cancelled, tasks })
+    }
+
+    /// Where it listens; the port is the real one.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until it fails; half a relay does not go on.
+    pub async fn failed(&mut self) -> ServeError {
+        tokio::select! {
+            () = self.store.closed() => ServeError::StoreEnded,
+            ended = &mut self.serving => ServeError::ListenerEnded(format!("{ended:?}")),
+        }
+    }
+
+    /// Takes no more connections, ends long polls and streams, lets answers under way finish, and
+    /// closes the store. Done within a few seconds.
+    pub async fn shutdown(self) {
+        info!("shutting down");
+        self.cancelled.cancel();
+        self.handle.graceful_shutdown(Some(DRAIN));
+        if !self.serving.is_finished() {
+            let _ = self.serving.await;
+        }
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.store.close().await;
+    }
+}
+
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |cause| StartError::Listen { address, cause };
+    let listener = TcpListener::bind(address).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+fn serve(
+    listener: TcpListener,
+    handle: Handle<SocketAddr>,
+    app: App,
+) -> io::Result<impl Future<Output = io::Result<()>>> {
+    let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let mut server = axum_server::from_tcp(listener)?.acceptor(NoDelayAcceptor).handle(handle);
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADER_DEADLINE);
+    Ok(server.serve(service))
+}

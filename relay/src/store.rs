@@ -1,0 +1,166 @@
+//! The store: every row the relay keeps, in the domain's words. No HTTP in here.
+//!
+//! One writer thread owns the only connection that writes and commits whatever has queued up as one
+//! transaction; reads go through a pool. Each function is one transaction or one query, takes `now`
+//! as an argument, and returns only after what it wrote is on disk.
+
+mod file;
+mod inbox;
+mod outbox;
+mod reader;
+mod rows;
+mod sessions;
+mod signals;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use postern_shared::Timestamp;
+
+pub use file::OpenError;
+pub use inbox::{Inbox, Leased, Nack};
+pub use outbox::NewReply;
+pub use rows::{Entry, IdempotencyKey, OpenMessage, Page, Paged, SessionKey, SessionRow};
+pub use sessions::{Accepted, FreshSession, NewMessage, TranscriptPage};
+pub use signals::Subscription;
+
+use reader::Readers;
+use signals::Signals;
+use writer::Writer;
+
+/// A moment, as every store function is given it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Now {
+    /// Milliseconds since 1970 by the host's clock; for people.
+    pub wall_ms: i64,
+    /// Milliseconds on a clock that never jumps; for deadlines.
+    pub steady_ms: i64,
+}
+
+/// Why the store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The session exists and no token was given.
+    #[error("the session needs its token")]
+    TokenMissing,
+    /// No session has this token.
+    #[error("the token is not known")]
+    UnknownToken,
+    /// The token is another session's.
+    #[error("the token belongs to another session")]
+    ForeignToken,
+    /// There is no such session.
+    #[error("there is no such session")]
+    UnknownSession,
+    /// There is no such message of a visitor.
+    #[error("there is no such message")]
+    UnknownMessage,
+    /// The message is in another session than the reply names.
+    #[error("the message belongs to another session")]
+    ForeignMessage,
+    /// The cursor lies beyond what the session holds.
+    #[error("the cursor was not given out for this session")]
+    UnknownCursor,
+    /// The message was leased again since.
+    #[error("the lease has run out and the message was leased again")]
+    StaleLease,
+    /// The message waits; nobody holds a lease.
+    #[error("the message is not leased")]
+    NotLeased,
+    /// The message has its answer.
+    #[error("the message has been answered")]
+    AlreadyAnswered,
+    /// The message was given up.
+    #[error("the message is a dead letter")]
+    DeadLetter,
+    /// The idempotency key came with another body before.
+    #[error("the idempotency key was used with another body")]
+    IdempotencyMismatch,
+    /// More writes are queued than the disk takes.
+    #[error("too many writes are waiting")]
+    Overloaded,
+    /// The disk or the file does not take writes or reads now: full, locked, read-only, failing.
+    #[error("the database cannot be used now: {0}")]
+    Unavailable(String),
+    /// The store has shut down.
+    #[error("the store is closed")]
+    Closed,
+    /// A defect of ours or of the file.
+    #[error("database error: {0}")]
+    Broken(String),
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode::{
+            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed,
+            OutOfMemory, ReadOnly, SystemIoFailure,
+        };
+        match error.sqlite_error_code() {
+            Some(
+                CannotOpen
+                | DatabaseBusy
+                | DatabaseLocked
+                | DiskFull
+                | FileLockingProtocolFailed
+                | OutOfMemory
+                | ReadOnly
+                | SystemIoFailure,
+            ) => Self::Unavailable(error.to_string()),
+            _ => Self::Broken(error.to_string()),
+        }
+    }
+}
+
+/// A handle on the store; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    writer: Writer,
+    readers: Readers,
+    signals: Arc<Signals>,
+}
+
+impl Store {
+    /// Opens the file, making or upgrading it as needed, and starts the writer thread.
+    ///
+    /// # Errors
+    /// [`OpenError`] names the file and what is wrong with it.
+    pub fn open(path: &Path, now: Now) -> Result<Self, OpenError> {
+        let (connection, lock) = file::open(path, now)?;
+        let signals = Arc::new(Signals::default());
+        let readers = Readers::open(path)?;
+        let writer = Writer::spawn(connection, lock, Arc::clone(&signals))?;
+        Ok(Self { writer, readers, signals })
+    }
+
+    /// Resolves when the writer thread has ended: after [`Store::close`], or because it failed.
+    pub async fn closed(&self) {
+        self.writer.closed().await;
+    }
+
+    /// Commits what is queued, folds the log into the file and ends the writer thread.
+    pub async fn close(&self) {
+        self.writer.close().await;
+    }
+
+    /// Writes one row, to know that writing works.
+    ///
+    /// # Errors
+    /// Whatever keeps the disk from taking it.
+    pub async fn check_writable(&self, now: Now) -> Result<(), StoreError> {
+        self.writer
+            .run(move |txn| {
+                let sql = "INSERT INTO health (id, checked_at) VALUES (1, ?1)
+                           ON CONFLICT (id) DO UPDATE SET checked_at = excluded.checked_at";
+                txn.conn.prepare_cached(sql)?.execute([now.wall_ms])?;
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// What a stored moment means; one that cannot be shown becomes the epoch.
+fn timestamp(ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}

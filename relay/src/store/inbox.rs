@@ -1,0 +1,406 @@
+//! The inbox: messages that want an answer are leased, kept, given back, or given up.
+
+use std::time::Duration;
+
+use postern_shared::visitor::Role;
+use postern_shared::{LeaseId, MessageId, Timestamp};
+use rusqlite::types::FromSqlError;
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+
+use super::rows;
+use super::writer::Txn;
+use super::{Now, OpenMessage, Page, Paged, SessionKey, Store, StoreError};
+
+/// What the visitor is told of a message that was given up.
+const DEAD_LETTER_TEXT: &str = "Sorry, this message could not be answered. Please try again later.";
+
+/// The longest error text that is kept, in characters.
+const MAX_ERROR_CHARS: usize = 1_000;
+
+/// How many dead letters one transaction makes at most.
+const SWEEP_LIMIT: u32 = 256;
+
+/// A message and the right to answer it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Leased {
+    /// The message; its attempts count this lease.
+    pub message: OpenMessage,
+    /// Proves the lease.
+    pub lease: LeaseId,
+}
+
+/// Why and how a message is given back.
+#[derive(Debug, Clone)]
+pub struct Nack {
+    /// What went wrong.
+    pub error: String,
+    /// How long it stays invisible.
+    pub retry_after: Duration,
+    /// Whether it is given up for good.
+    pub dead_letter: bool,
+}
+
+/// The inbox in figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Inbox {
+    /// How many messages want an answer.
+    pub open: u64,
+    /// When the oldest of them was stored.
+    pub oldest: Option<Timestamp>,
+}
+
+/// An open message as a change to it needs it.
+pub(super) struct Open {
+    pub(super) session: SessionKey,
+    attempts: u32,
+    lease: Option<LeaseId>,
+    visible_at: Option<i64>,
+}
+
+impl Store {
+    /// Leases up to `limit` visible messages, the longest visible first, at most the oldest of each
+    /// session. One that had `max_attempts` leases is left to the sweeper.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn lease(
+        &self,
+        limit: u32,
+        lease: Duration,
+        max_attempts: u32,
+        now: Now,
+    ) -> Result<Vec<Leased>, StoreError> {
+        self.writer.run(move |txn| lease_visible(txn, limit, lease, max_attempts, now)).await
+    }
+
+    /// Keeps a lease: it runs out `lease` from now.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownMessage`], [`StoreError::StaleLease`], [`StoreError::NotLeased`],
+    /// [`StoreError::AlreadyAnswered`] or [`StoreError::DeadLetter`].
+    pub async fn extend(
+        &self,
+        message: MessageId,
+        lease_id: LeaseId,
+        lease: Duration,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        self.writer
+            .run(move |txn| {
+                let open = find_open(txn.conn, message, Some(&lease_id), now)?;
+                let sql = "UPDATE inbox SET visible_at = ?3 WHERE session = ?1 AND message = ?2";
+                let until = after(now, lease);
+                txn.conn.prepare_cached(sql)?.execute((open.session, message.0, until))?;
+                txn.changes.deadline_ms = Some(until);
+                Ok(())
+            })
+            .await
+    }
+
+    /// Gives a leased message back. True when it became a dead letter.
+    ///
+    /// # Errors
+    /// As [`Store::extend`].
+    pub async fn nack(
+        &self,
+        message: MessageId,
+        lease_id: LeaseId,
+        nack: Nack,
+        max_attempts: u32,
+        now: Now,
+    ) -> Result<bool, StoreError> {
+        self.writer
+            .run(move |txn| give_back(txn, message, &lease_id, &nack, max_attempts, now))
+            .await
+    }
+
+    /// Makes dead letters of the messages whose last lease has run out, and wakes those who wait
+    /// for what has become visible. Returns how many dead letters it made.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn expire_leases(&self, max_attempts: u32, now: Now) -> Result<usize, StoreError> {
+        self.writer.run(move |txn| expire(txn, max_attempts, now)).await
+    }
+
+    /// Open messages, oldest first, without leasing them; only those stored at or after a moment,
+    /// when one is given.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn open_messages(
+        &self,
+        since: Option<Timestamp>,
+        page: Page,
+    ) -> Result<Paged<OpenMessage>, StoreError> {
+        self.readers.run(move |conn| open_messages(conn, since, page)).await
+    }
+
+    /// The inbox in figures.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn inbox(&self) -> Result<Inbox, StoreError> {
+        self.readers
+            .run(|conn| {
+                let sql = "SELECT count(*) AS open, (
+                               SELECT at FROM message WHERE id = (SELECT min(message) FROM inbox)
+                           ) AS oldest FROM inbox";
+                Ok(conn.prepare_cached(sql)?.query_row([], |row| {
+                    let oldest: Option<i64> = row.get("oldest")?;
+                    Ok(Inbox { open: row.get("open")?, oldest: oldest.map(super::timestamp) })
+                })?)
+            })
+            .await
+    }
+}
+
+/// Puts a message into the inbox; visible at once when it is its session's only one.
+pub(super) fn enqueue(
+    txn: &mut Txn<'_>,
+    session: SessionKey,
+    message: MessageId,
+    now: Now,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO inbox (session, message, visible_at) VALUES (
+                   ?1, ?2, iif(EXISTS (SELECT 1 FROM inbox WHERE session = ?1), NULL, ?3)
+               ) RETURNING visible_at IS NOT NULL";
+    let visible: bool = txn
+        .conn
+        .prepare_cached(sql)?
+        .query_row((session, message.0, now.steady_ms), |row| row.get(0))?;
+    txn.changes.inbox |= visible;
+    Ok(())
+}
+
+/// Takes a message out of the inbox and makes the next of its session visible.
+pub(super) fn dequeue(
+    txn: &mut Txn<'_>,
+    session: SessionKey,
+    message: MessageId,
+    now: Now,
+) -> Result<(), StoreError> {
+    let sql = "DELETE FROM inbox WHERE session = ?1 AND message = ?2";
+    txn.conn.prepare_cached(sql)?.execute((session, message.0))?;
+    let sql = "UPDATE inbox SET visible_at = ?2 WHERE session = ?1 AND message = (
+                   SELECT min(message) FROM inbox WHERE session = ?1)";
+    let promoted = txn.conn.prepare_cached(sql)?.execute((session, now.steady_ms))?;
+    txn.changes.inbox |= promoted > 0;
+    Ok(())
+}
+
+/// The open message, when `lease` is the one it is under, or, without one, when it is under any.
+///
+/// A lease that has run out still counts until the message is leased again: the answer is there,
+/// and asking the agent once more would gain nothing.
+pub(super) fn find_open(
+    conn: &Connection,
+    message: MessageId,
+    lease: Option<&LeaseId>,
+    now: Now,
+) -> Result<Open, StoreError> {
+    let sql = "SELECT inbox.session, attempts, lease_id, visible_at FROM message
+               JOIN inbox ON inbox.session = message.session AND inbox.message = message.id
+               WHERE message.id = ?1";
+    let open = conn.prepare_cached(sql)?.query_row([message.0], open).optional()?;
+    let Some(open) = open else {
+        return Err(why_not_open(conn, message)?);
+    };
+    match (lease, &open.lease) {
+        (Some(shown), Some(held)) if shown == held => Ok(open),
+        (None, Some(_)) if open.visible_at > Some(now.steady_ms) => Ok(open),
+        (Some(_), Some(_)) => Err(StoreError::StaleLease),
+        (_, _) => Err(StoreError::NotLeased),
+    }
+}
+
+fn open(row: &Row<'_>) -> rusqlite::Result<Open> {
+    Ok(Open {
+        session: row.get("session")?,
+        attempts: row.get("attempts")?,
+        lease: row.get::<_, Option<String>>("lease_id")?.and_then(|id| id.try_into().ok()),
+        visible_at: row.get("visible_at")?,
+    })
+}
+
+fn why_not_open(conn: &Connection, message: MessageId) -> Result<StoreError, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM dead_letter WHERE message = ?1)
+               FROM message WHERE id = ?1 AND role = ?2";
+    let given_up = conn
+        .prepare_cached(sql)?
+        .query_row((message.0, rows::role_number(Role::Visitor)), |row| row.get(0))
+        .optional()?;
+    Ok(match given_up {
+        None => StoreError::UnknownMessage,
+        Some(true) => StoreError::DeadLetter,
+        Some(false) => StoreError::AlreadyAnswered,
+    })
+}
+
+fn lease_visible(
+    txn: &mut Txn<'_>,
+    limit: u32,
+    lease: Duration,
+    max_attempts: u32,
+    now: Now,
+) -> Result<Vec<Leased>, StoreError> {
+    let sql = "UPDATE inbox
+               SET visible_at = :until, attempts = attempts + 1, lease_id = lower(hex(randomblob(16)))
+               WHERE (session, message) IN (
+                   SELECT session, message FROM inbox
+                   WHERE visible_at <= :now AND attempts < :max_attempts
+                   ORDER BY visible_at, message LIMIT :limit)
+               RETURNING message, lease_id";
+    let taken: Vec<(i64, String)> = txn
+        .conn
+        .prepare_cached(sql)?
+        .query_map(
+            named_params! {
+                ":until": after(now, lease),
+                ":now": now.steady_ms,
+                ":max_attempts": max_attempts,
+                ":limit": limit,
+            },
+            |row| Ok((row.get("message")?, row.get("lease_id")?)),
+        )?
+        .collect::<rusqlite::Result<_>>()?;
+    if !taken.is_empty() {
+        txn.changes.deadline_ms = Some(after(now, lease));
+    }
+    let mut leased = Vec::with_capacity(taken.len());
+    for (message, lease_id) in taken {
+        let lease = lease_id.try_into().map_err(|_| FromSqlError::InvalidType);
+        let lease = lease.map_err(rusqlite::Error::from)?;
+        leased.push(Leased { message: read_open(txn.conn, message)?, lease });
+    }
+    // UPDATE … RETURNING promises no order.
+    leased.sort_by_key(|leased| leased.message.id);
+    Ok(leased)
+}
+
+fn read_open(conn: &Connection, message: i64) -> Result<OpenMessage, StoreError> {
+    let sql = "SELECT message.*, public_id, uid, attempts FROM message
+               JOIN session ON session.id = message.session
+               JOIN inbox ON inbox.session = message.session AND inbox.message = message.id
+               WHERE message.id = ?1";
+    Ok(conn.prepare_cached(sql)?.query_row([message], open_message)?)
+}
+
+fn open_message(row: &Row<'_>) -> rusqlite::Result<OpenMessage> {
+    Ok(OpenMessage {
+        id: MessageId(row.get("id")?),
+        session: rows::id(row, "public_id")?,
+        uid: rows::id(row, "uid")?,
+        text: row.get("text")?,
+        at: rows::moment(row, "at")?,
+        metadata: rows::metadata(row, "metadata")?,
+        attempts: row.get("attempts")?,
+    })
+}
+
+fn give_back(
+    txn: &mut Txn<'_>,
+    message: MessageId,
+    lease_id: &LeaseId,
+    nack: &Nack,
+    max_attempts: u32,
+    now: Now,
+) -> Result<bool, StoreError> {
+    let open = find_open(txn.conn, message, Some(lease_id), now)?;
+    let error: String = nack.error.chars().take(MAX_ERROR_CHARS).collect();
+    if nack.dead_letter || open.attempts >= max_attempts {
+        dead_letter(txn, message, &open, Some(error), now)?;
+        return Ok(true);
+    }
+    let sql = "UPDATE inbox SET visible_at = ?3, lease_id = NULL, last_error = ?4
+               WHERE session = ?1 AND message = ?2";
+    let visible_at = after(now, nack.retry_after);
+    txn.conn.prepare_cached(sql)?.execute((open.session, message.0, visible_at, error))?;
+    txn.changes.inbox |= nack.retry_after.is_zero();
+    txn.changes.deadline_ms = Some(visible_at);
+    Ok(false)
+}
+
+/// Takes a message out of delivery, keeps it for the operator and tells the visitor.
+fn dead_letter(
+    txn: &mut Txn<'_>,
+    message: MessageId,
+    open: &Open,
+    error: Option<String>,
+    now: Now,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO dead_letter (message, session, attempts, error, at)
+               VALUES (?1, ?2, ?3, ?4, ?5)";
+    txn.conn.prepare_cached(sql)?.execute((
+        message.0,
+        open.session,
+        open.attempts,
+        error,
+        now.wall_ms,
+    ))?;
+    dequeue(txn, open.session, message, now)?;
+    let sql = "INSERT INTO message (session, role, text, answers, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let role = rows::role_number(Role::System);
+    let notice = (open.session, role, DEAD_LETTER_TEXT, message.0, now.wall_ms);
+    txn.conn.prepare_cached(sql)?.execute(notice)?;
+    txn.changes.sessions.push(open.session);
+    Ok(())
+}
+
+fn expire(txn: &mut Txn<'_>, max_attempts: u32, now: Now) -> Result<usize, StoreError> {
+    let sql = "SELECT message, session, attempts, lease_id, visible_at, last_error FROM inbox
+               WHERE visible_at <= ?1 AND attempts >= ?2 LIMIT ?3";
+    let exhausted: Vec<(MessageId, Open, Option<String>)> = txn
+        .conn
+        .prepare_cached(sql)?
+        .query_map((now.steady_ms, max_attempts, SWEEP_LIMIT), |row| {
+            Ok((MessageId(row.get("message")?), open(row)?, row.get("last_error")?))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    for (message, open, error) in &exhausted {
+        let error =
+            error.clone().unwrap_or_else(|| "no answer before the last lease ran out".into());
+        dead_letter(txn, *message, open, Some(error), now)?;
+    }
+    // Whatever has become visible by the passing of time alone.
+    txn.changes.inbox = true;
+    txn.changes.deadlines_swept = true;
+    txn.changes.deadline_ms = next_deadline(txn.conn, now, exhausted.len())?;
+    Ok(exhausted.len())
+}
+
+/// At once when a sweep found more than it may take.
+fn next_deadline(conn: &Connection, now: Now, found: usize) -> Result<Option<i64>, StoreError> {
+    if found == SWEEP_LIMIT as usize {
+        return Ok(Some(now.steady_ms));
+    }
+    let sql = "SELECT min(visible_at) FROM inbox WHERE visible_at > ?1";
+    Ok(conn.prepare_cached(sql)?.query_row([now.steady_ms], |row| row.get(0))?)
+}
+
+fn open_messages(
+    conn: &Connection,
+    since: Option<Timestamp>,
+    page: Page,
+) -> Result<Paged<OpenMessage>, StoreError> {
+    let snapshot = conn.unchecked_transaction()?;
+    let since = since.map_or(i64::MIN, Timestamp::as_millisecond);
+    let sql =
+        "SELECT count(*) FROM inbox JOIN message ON message.id = inbox.message WHERE at >= ?1";
+    let total = snapshot.prepare_cached(sql)?.query_row([since], |row| row.get(0))?;
+    let sql = "SELECT message.*, public_id, uid, attempts FROM inbox
+               JOIN message ON message.id = inbox.message
+               JOIN session ON session.id = inbox.session
+               WHERE at >= ?1 ORDER BY message.id LIMIT ?2 OFFSET ?3";
+    let rows = snapshot
+        .prepare_cached(sql)?
+        .query_map((since, page.limit, page.offset), open_message)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Paged { rows, total })
+}
+
+/// A deadline on the steady clock.
+fn after(now: Now, wait: Duration) -> i64 {
+    let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+    now.steady_ms.saturating_add(wait_ms)
+}

@@ -1,0 +1,108 @@
+//! The outbox: replies on their way to visitors.
+
+use postern_shared::visitor::Role;
+use postern_shared::{LeaseId, MessageId, SessionId, Timestamp};
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+use super::writer::Txn;
+use super::{IdempotencyKey, Now, SessionKey, Store, StoreError, inbox, rows};
+
+/// A reply on its way in.
+#[derive(Debug, Clone)]
+pub struct NewReply {
+    /// The session it goes to.
+    pub session: SessionId,
+    /// The text as it was sent.
+    pub text: String,
+    /// The message it answers, and so acks.
+    pub answers: Option<MessageId>,
+    /// The lease it was written under.
+    pub lease: Option<LeaseId>,
+    /// When the agent says it was written.
+    pub sent_at: Option<Timestamp>,
+    /// The idempotency key.
+    pub idempotency: Option<IdempotencyKey>,
+}
+
+impl Store {
+    /// Stores a reply and, in the same transaction, acks the message it answers. A repeat with the
+    /// same idempotency key and body answers as the first did.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownSession`], [`StoreError::ForeignMessage`],
+    /// [`StoreError::IdempotencyMismatch`], or as [`Store::extend`]; then nothing is stored.
+    pub async fn post_reply(&self, reply: NewReply, now: Now) -> Result<MessageId, StoreError> {
+        self.writer.run(move |txn| post(txn, &reply, now)).await
+    }
+}
+
+fn post(txn: &mut Txn<'_>, reply: &NewReply, now: Now) -> Result<MessageId, StoreError> {
+    let session = find_session(txn.conn, &reply.session)?;
+    if let Some(earlier) = find_repeat(txn.conn, session, reply)? {
+        return Ok(earlier);
+    }
+    if let Some(message) = reply.answers {
+        let open = inbox::find_open(txn.conn, message, reply.lease.as_ref(), now)?;
+        if open.session != session {
+            return Err(StoreError::ForeignMessage);
+        }
+        inbox::dequeue(txn, session, message, now)?;
+    }
+    let id = insert(txn.conn, session, reply, now)?;
+    txn.changes.sessions.push(session);
+    Ok(id)
+}
+
+fn find_session(conn: &Connection, id: &SessionId) -> Result<SessionKey, StoreError> {
+    let sql = "SELECT id FROM session WHERE public_id = ?1";
+    let found = conn.prepare_cached(sql)?.query_row([id.as_str()], |row| row.get(0));
+    found.optional()?.ok_or(StoreError::UnknownSession)
+}
+
+fn find_repeat(
+    conn: &Connection,
+    session: SessionKey,
+    reply: &NewReply,
+) -> Result<Option<MessageId>, StoreError> {
+    let Some(key) = reply.idempotency else {
+        return Ok(None);
+    };
+    let sql = "SELECT id, text = ?3 AND answers IS ?4 AS same FROM message
+               WHERE session = ?1 AND idempotency = ?2";
+    let body = (session, key, &reply.text, reply.answers.map(|id| id.0));
+    let earlier: Option<(i64, bool)> = conn
+        .prepare_cached(sql)?
+        .query_row(body, |row| Ok((row.get("id")?, row.get("same")?)))
+        .optional()?;
+    match earlier {
+        None => Ok(None),
+        Some((id, true)) => Ok(Some(MessageId(id))),
+        Some((_, false)) => Err(StoreError::IdempotencyMismatch),
+    }
+}
+
+fn insert(
+    conn: &Connection,
+    session: SessionKey,
+    reply: &NewReply,
+    now: Now,
+) -> Result<MessageId, StoreError> {
+    let sql = "INSERT INTO message (session, role, text, answers, at, sent_at, idempotency)
+               VALUES (:session, :role, :text, :answers, :now, :sent_at, :key) RETURNING id";
+    let id = conn.prepare_cached(sql)?.query_row(
+        named_params! {
+            ":session": session,
+            ":role": rows::role_number(Role::Agent),
+            ":text": reply.text,
+            ":answers": reply.answers.map(|id| id.0),
+            ":now": now.wall_ms,
+            ":sent_at": reply.sent_at.map(Timestamp::as_millisecond),
+            ":key": reply.idempotency,
+        },
+        |row| row.get(0).map(MessageId),
+    )?;
+    let sql =
+        "UPDATE session SET response_count = response_count + 1, last_active = ?2 WHERE id = ?1";
+    conn.prepare_cached(sql)?.execute((session, now.wall_ms))?;
+    Ok(id)
+}

@@ -1,0 +1,212 @@
+//! What rows mean: keys, roles, entries, and how they are read.
+
+use postern_shared::visitor::Role;
+use postern_shared::{Cursor, MessageId, Metadata, SessionId, Timestamp, Uid};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, OptionalExtension, Row};
+use sha2::{Digest, Sha256};
+
+use super::{StoreError, timestamp};
+use crate::secret::SecretHash;
+
+pub use postern_shared::visitor::Entry;
+
+/// A session's key inside the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionKey(pub(super) i64);
+
+/// An idempotency key as the store keeps it: hashed, and apart for visitors and pollers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdempotencyKey([u8; 16]);
+
+impl IdempotencyKey {
+    /// A key that came with a visitor's message.
+    pub fn of_visitor(key: &str) -> Self {
+        Self::hash("visitor", key)
+    }
+
+    /// A key that came with a reply.
+    pub fn of_poller(key: &str) -> Self {
+        Self::hash("poller", key)
+    }
+
+    fn hash(caller: &str, key: &str) -> Self {
+        let digest = Sha256::new().chain_update(caller).chain_update([0]).chain_update(key);
+        let mut half = [0; 16];
+        half.copy_from_slice(&digest.finalize()[..16]);
+        Self(half)
+    }
+}
+
+/// A list's page: at most `limit` rows after the first `offset`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// At most this many.
+    pub limit: u32,
+    /// After this many.
+    pub offset: u64,
+}
+
+/// The rows of a page, and how many there are in all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Paged<T> {
+    /// This page's rows.
+    pub rows: Vec<T>,
+    /// How many there are in all.
+    pub total: u64,
+}
+
+/// A message that wants an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OpenMessage {
+    /// Its id.
+    pub id: MessageId,
+    /// Its session.
+    pub session: SessionId,
+    /// Its visitor.
+    pub uid: Uid,
+    /// Its text as it was sent.
+    pub text: String,
+    /// When it was stored.
+    pub at: Timestamp,
+    /// What came with it; empty when nothing did.
+    pub metadata: Metadata,
+    /// How often it has been leased.
+    pub attempts: u32,
+}
+
+/// A session as the operator sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SessionRow {
+    /// Its key inside the store.
+    pub key: SessionKey,
+    /// Its id.
+    pub id: SessionId,
+    /// Its visitor.
+    pub uid: Uid,
+    /// When it was opened.
+    pub created_at: Timestamp,
+    /// When something was last said in it.
+    pub last_active: Timestamp,
+    /// How many messages the visitor sent.
+    pub message_count: u64,
+    /// How many replies were given.
+    pub response_count: u64,
+    /// The address that opened it.
+    pub ip_address: Option<String>,
+    /// What came with its first message.
+    pub metadata: Metadata,
+}
+
+impl ToSql for SessionKey {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        self.0.to_sql()
+    }
+}
+
+impl FromSql for SessionKey {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_i64().map(Self)
+    }
+}
+
+impl ToSql for IdempotencyKey {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        self.0.to_sql()
+    }
+}
+
+impl FromSql for IdempotencyKey {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        value.as_blob()?.try_into().map(Self).map_err(|_| FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for SecretHash {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(self.as_bytes().into())
+    }
+}
+
+/// The number that stands for a role; the schema's CHECK knows them too.
+pub(super) fn role_number(role: Role) -> u8 {
+    match role {
+        Role::Visitor => 0,
+        Role::Agent => 1,
+        Role::Operator => 2,
+        Role::System => 3,
+    }
+}
+
+/// A text column that holds an id of ours.
+pub(super) fn id<T: std::str::FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+    let text = row.get_ref(column)?.as_str()?;
+    text.parse().map_err(|_| FromSqlError::InvalidType.into())
+}
+
+/// A column of metadata; absent is empty.
+pub(super) fn metadata(row: &Row<'_>, column: &str) -> rusqlite::Result<Metadata> {
+    let text: Option<String> = row.get(column)?;
+    let Some(text) = text else {
+        return Ok(Metadata::new());
+    };
+    serde_json::from_str(&text).map_err(|cause| FromSqlError::Other(cause.into()).into())
+}
+
+/// A column of milliseconds.
+pub(super) fn moment(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+    row.get(column).map(timestamp)
+}
+
+/// One row of a conversation.
+pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let role = match row.get("role")? {
+        0_u8 => Role::Visitor,
+        1 => Role::Agent,
+        2 => Role::Operator,
+        3 => Role::System,
+        other => return Err(FromSqlError::OutOfRange(other.into()).into()),
+    };
+    Ok(Entry {
+        id: MessageId(row.get("id")?),
+        role,
+        text: row.get("text")?,
+        message_id: row.get::<_, Option<i64>>("answers")?.map(MessageId),
+        timestamp: moment(row, "at")?,
+    })
+}
+
+/// A session by what its messages need of it.
+pub(super) struct SessionRef {
+    pub(super) key: SessionKey,
+    pub(super) id: SessionId,
+    pub(super) uid: Uid,
+}
+
+/// A row with the columns `key`, `public_id` and `uid`.
+pub(super) fn session_ref(row: &Row<'_>) -> rusqlite::Result<SessionRef> {
+    Ok(SessionRef { key: row.get("key")?, id: id(row, "public_id")?, uid: id(row, "uid")? })
+}
+
+/// The session that a token opens; [`StoreError::UnknownToken`] when none.
+pub(super) fn token_holder(
+    conn: &Connection,
+    token: &SecretHash,
+) -> Result<SessionRef, StoreError> {
+    let sql = "SELECT session.id AS key, public_id, uid FROM session_token
+               JOIN session ON session.id = session_token.session WHERE hash = ?1";
+    conn.prepare_cached(sql)?
+        .query_row([token], session_ref)
+        .optional()?
+        .ok_or(StoreError::UnknownToken)
+}
+
+/// The newest entry of a session; the beginning when there is none.
+pub(super) fn conversation_end(
+    conn: &Connection,
+    session: SessionKey,
+) -> Result<Cursor, StoreError> {
+    let sql = "SELECT coalesce(max(id), 0) FROM message WHERE session = ?1";
+    let newest = conn.prepare_cached(sql)?.query_row([session], |row| row.get(0))?;
+    Ok(Cursor::after(MessageId(newest)))
+}

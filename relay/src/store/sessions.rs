@@ -1,0 +1,478 @@
+//! Sessions: opened by a visitor's first message, read by the visitor and the operator.
+
+use postern_shared::visitor::Role;
+use postern_shared::{Cursor, MessageId, Metadata, SessionId, Timestamp, Uid};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+
+use super::rows::{self, SessionRef};
+use super::writer::Txn;
+use super::{
+    Entry, IdempotencyKey, Now, Page, Paged, SessionKey, SessionRow, Store, StoreError, inbox,
+};
+use crate::secret::SecretHash;
+
+/// A visitor's message on its way in.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    /// The session asked for; `None` opens one.
+    pub session: Option<SessionId>,
+    /// The token that came with it.
+    pub token: Option<SecretHash>,
+    /// The text as it was sent.
+    pub text: String,
+    /// What came with it.
+    pub metadata: Option<Metadata>,
+    /// When the visitor says it was written.
+    pub sent_at: Option<Timestamp>,
+    /// The idempotency key.
+    pub idempotency: Option<IdempotencyKey>,
+    /// The address it came from.
+    pub ip_address: Option<String>,
+}
+
+/// What a session gets if this message opens one.
+#[derive(Debug, Clone)]
+pub struct FreshSession {
+    /// Its id, when the visitor names none.
+    pub id: SessionId,
+    /// Its visitor, when there is no earlier session.
+    pub uid: Uid,
+    /// The hash of its token.
+    pub token: SecretHash,
+}
+
+/// A stored message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// Its id.
+    pub message: MessageId,
+    /// Its session.
+    pub session: SessionId,
+    /// Its visitor.
+    pub uid: Uid,
+    /// Whether it opened the session, so that the fresh token is the session's.
+    pub opened: bool,
+    /// Whether it made the uid.
+    pub new_visitor: bool,
+}
+
+/// One page of a conversation, read backwards from its end or from a place in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TranscriptPage {
+    /// Oldest first.
+    pub entries: Vec<Entry>,
+    /// Where the conversation ended when the page was read.
+    pub end: Cursor,
+    /// Whether there are older entries.
+    pub has_more: bool,
+}
+
+impl Store {
+    /// Stores a visitor's message, opening a session when it must. A repeat with the same
+    /// idempotency key and body answers as the first did.
+    ///
+    /// # Errors
+    /// [`StoreError::TokenMissing`], [`StoreError::UnknownToken`], [`StoreError::ForeignToken`] or
+    /// [`StoreError::IdempotencyMismatch`]; then nothing is stored.
+    pub async fn accept_message(
+        &self,
+        message: NewMessage,
+        fresh: FreshSession,
+        now: Now,
+    ) -> Result<Accepted, StoreError> {
+        self.writer.run(move |txn| accept(txn, &message, fresh, now)).await
+    }
+
+    /// The session that a visitor may read: the one named, when the token is its own.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownToken`] or [`StoreError::ForeignToken`].
+    pub async fn authorise(
+        &self,
+        session: SessionId,
+        token: SecretHash,
+    ) -> Result<SessionKey, StoreError> {
+        self.readers.run(move |conn| authorise(conn, &session, &token)).await
+    }
+
+    /// Up to `limit` entries after a cursor, oldest first; only what was said to the visitor when
+    /// `replies_only`.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownCursor`] when the cursor lies beyond the session's end.
+    pub async fn entries_after(
+        &self,
+        session: SessionKey,
+        cursor: Cursor,
+        replies_only: bool,
+        limit: u32,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.readers
+            .run(move |conn| entries_after(conn, session, cursor, replies_only, limit))
+            .await
+    }
+
+    /// Where to begin so as to see everything stored at or after a moment.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn cursor_at(
+        &self,
+        session: SessionKey,
+        since: Timestamp,
+    ) -> Result<Cursor, StoreError> {
+        self.readers.run(move |conn| cursor_at(conn, session, since)).await
+    }
+
+    /// The conversation's last `limit` entries, or the last before one of them.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn transcript(
+        &self,
+        session: SessionKey,
+        before: Option<Cursor>,
+        limit: u32,
+    ) -> Result<TranscriptPage, StoreError> {
+        self.readers.run(move |conn| transcript(conn, session, before, limit)).await
+    }
+
+    /// Sessions, the newest first; only those active since a moment, when one is given.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn sessions(
+        &self,
+        active_since: Option<Timestamp>,
+        page: Page,
+    ) -> Result<Paged<SessionRow>, StoreError> {
+        self.readers.run(move |conn| sessions(conn, active_since, page)).await
+    }
+
+    /// One session with a page of its conversation, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownSession`].
+    pub async fn session_detail(
+        &self,
+        session: SessionId,
+        page: Page,
+    ) -> Result<(SessionRow, Paged<Entry>), StoreError> {
+        self.readers.run(move |conn| session_detail(conn, &session, page)).await
+    }
+}
+
+fn accept(
+    txn: &mut Txn<'_>,
+    message: &NewMessage,
+    fresh: FreshSession,
+    now: Now,
+) -> Result<Accepted, StoreError> {
+    let holder = match &message.token {
+        Some(token) => Some(rows::token_holder(txn.conn, token)?),
+        None => None,
+    };
+    if let Some(holder) = &holder
+        && message.session.as_ref() == Some(&holder.id)
+    {
+        return accept_in(txn, message, holder, now);
+    }
+    if let Some(opened) = find_opened(txn.conn, message)? {
+        return repeat_opening(txn, message, opened, &fresh, now);
+    }
+    if let Some(asked) = &message.session
+        && is_taken(txn.conn, asked)?
+    {
+        return Err(holder.map_or(StoreError::TokenMissing, |_| StoreError::ForeignToken));
+    }
+    open_session(txn, message, holder, fresh, now)
+}
+
+/// Stores a message in a session whose token was shown.
+fn accept_in(
+    txn: &mut Txn<'_>,
+    message: &NewMessage,
+    session: &SessionRef,
+    now: Now,
+) -> Result<Accepted, StoreError> {
+    let earlier = match message.idempotency {
+        Some(key) => find_repeat(txn.conn, session.key, key)?,
+        None => None,
+    };
+    let id = match earlier {
+        Some(earlier) => earlier.check(message)?,
+        None => insert(txn, message, session.key, now)?,
+    };
+    Ok(Accepted {
+        message: id,
+        session: session.id.clone(),
+        uid: session.uid.clone(),
+        opened: false,
+        new_visitor: false,
+    })
+}
+
+/// Answers a repeat of the call that opened a session, with a token that works: the first answer
+/// may have been lost, and its token with it.
+fn repeat_opening(
+    txn: &mut Txn<'_>,
+    message: &NewMessage,
+    session: SessionRef,
+    fresh: &FreshSession,
+    now: Now,
+) -> Result<Accepted, StoreError> {
+    if message.session.as_ref().is_some_and(|asked| *asked != session.id) {
+        return Err(StoreError::IdempotencyMismatch);
+    }
+    let first = match message.idempotency {
+        Some(key) => find_repeat(txn.conn, session.key, key)?,
+        None => None,
+    };
+    let id = first.ok_or(StoreError::IdempotencyMismatch)?.check(message)?;
+    add_token(txn.conn, session.key, &fresh.token, now)?;
+    // The repeat carries what the first call did: an earlier token, or none.
+    let new_visitor = message.token.is_none();
+    Ok(Accepted { message: id, session: session.id, uid: session.uid, opened: true, new_visitor })
+}
+
+fn open_session(
+    txn: &mut Txn<'_>,
+    message: &NewMessage,
+    earlier: Option<SessionRef>,
+    fresh: FreshSession,
+    now: Now,
+) -> Result<Accepted, StoreError> {
+    let new_visitor = earlier.is_none();
+    let id = message.session.clone().unwrap_or(fresh.id);
+    let uid = earlier.map_or(fresh.uid, |holder| holder.uid);
+    let sql = "INSERT INTO session
+                   (public_id, uid, created_at, last_active, ip_address, metadata, opening_key)
+               VALUES (:id, :uid, :now, :now, :ip, :metadata, :key) RETURNING id";
+    let key = txn.conn.prepare_cached(sql)?.query_row(
+        named_params! {
+            ":id": id.as_str(),
+            ":uid": uid.as_str(),
+            ":now": now.wall_ms,
+            ":ip": message.ip_address,
+            ":metadata": metadata_text(message),
+            ":key": message.idempotency,
+        },
+        |row| row.get(0),
+    )?;
+    add_token(txn.conn, key, &fresh.token, now)?;
+    let message = insert(txn, message, key, now)?;
+    Ok(Accepted { message, session: id, uid, opened: true, new_visitor })
+}
+
+fn insert(
+    txn: &mut Txn<'_>,
+    message: &NewMessage,
+    session: SessionKey,
+    now: Now,
+) -> Result<MessageId, StoreError> {
+    let sql = "INSERT INTO message (session, role, text, at, sent_at, metadata, idempotency)
+               VALUES (:session, :role, :text, :now, :sent_at, :metadata, :key) RETURNING id";
+    let id = txn.conn.prepare_cached(sql)?.query_row(
+        named_params! {
+            ":session": session,
+            ":role": rows::role_number(Role::Visitor),
+            ":text": message.text,
+            ":now": now.wall_ms,
+            ":sent_at": message.sent_at.map(Timestamp::as_millisecond),
+            ":metadata": metadata_text(message),
+            ":key": message.idempotency,
+        },
+        |row| row.get(0).map(MessageId),
+    )?;
+    let sql =
+        "UPDATE session SET message_count = message_count + 1, last_active = ?2 WHERE id = ?1";
+    txn.conn.prepare_cached(sql)?.execute((session, now.wall_ms))?;
+    inbox::enqueue(txn, session, id, now)?;
+    txn.changes.sessions.push(session);
+    Ok(id)
+}
+
+/// Serialised the same way each time, so that equal metadata is equal text.
+fn metadata_text(message: &NewMessage) -> Option<String> {
+    let metadata = message.metadata.as_ref().filter(|metadata| !metadata.is_empty())?;
+    serde_json::to_string(metadata).ok()
+}
+
+fn add_token(
+    conn: &Connection,
+    session: SessionKey,
+    token: &SecretHash,
+    now: Now,
+) -> Result<(), StoreError> {
+    let sql = "INSERT INTO session_token (hash, session, created_at) VALUES (?1, ?2, ?3)";
+    conn.prepare_cached(sql)?.execute((token, session, now.wall_ms))?;
+    Ok(())
+}
+
+fn is_taken(conn: &Connection, id: &SessionId) -> Result<bool, StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM session WHERE public_id = ?1)";
+    Ok(conn.prepare_cached(sql)?.query_row([id.as_str()], |row| row.get(0))?)
+}
+
+/// The session that this call's idempotency key opened before.
+fn find_opened(conn: &Connection, message: &NewMessage) -> Result<Option<SessionRef>, StoreError> {
+    let Some(key) = message.idempotency else {
+        return Ok(None);
+    };
+    let sql = "SELECT id AS key, public_id, uid FROM session WHERE opening_key = ?1";
+    Ok(conn.prepare_cached(sql)?.query_row([key], rows::session_ref).optional()?)
+}
+
+/// What an idempotency key stored before.
+struct Earlier {
+    id: MessageId,
+    text: String,
+    metadata: Option<String>,
+}
+
+impl Earlier {
+    /// The earlier message's id, when this one is the same.
+    fn check(self, message: &NewMessage) -> Result<MessageId, StoreError> {
+        if self.text == message.text && self.metadata == metadata_text(message) {
+            Ok(self.id)
+        } else {
+            Err(StoreError::IdempotencyMismatch)
+        }
+    }
+}
+
+fn find_repeat(
+    conn: &Connection,
+    session: SessionKey,
+    key: IdempotencyKey,
+) -> Result<Option<Earlier>, StoreError> {
+    let sql = "SELECT id, text, metadata FROM message WHERE session = ?1 AND idempotency = ?2";
+    let earlier = conn.prepare_cached(sql)?.query_row((session, key), |row| {
+        Ok(Earlier {
+            id: MessageId(row.get("id")?),
+            text: row.get("text")?,
+            metadata: row.get("metadata")?,
+        })
+    });
+    Ok(earlier.optional()?)
+}
+
+fn authorise(
+    conn: &Connection,
+    session: &SessionId,
+    token: &SecretHash,
+) -> Result<SessionKey, StoreError> {
+    let holder = rows::token_holder(conn, token)?;
+    if holder.id == *session { Ok(holder.key) } else { Err(StoreError::ForeignToken) }
+}
+
+fn entries_after(
+    conn: &Connection,
+    session: SessionKey,
+    cursor: Cursor,
+    replies_only: bool,
+    limit: u32,
+) -> Result<Vec<Entry>, StoreError> {
+    let sql = "SELECT id, role, text, answers, at FROM message
+               WHERE session = ?1 AND id > ?2 AND (role <> 0 OR NOT ?3) ORDER BY id LIMIT ?4";
+    let entries: Vec<Entry> = conn
+        .prepare_cached(sql)?
+        .query_map((session, cursor.position(), replies_only, limit), rows::entry)?
+        .collect::<rusqlite::Result<_>>()?;
+    if entries.is_empty() && cursor > rows::conversation_end(conn, session)? {
+        return Err(StoreError::UnknownCursor);
+    }
+    Ok(entries)
+}
+
+fn cursor_at(
+    conn: &Connection,
+    session: SessionKey,
+    since: Timestamp,
+) -> Result<Cursor, StoreError> {
+    // By the first entry that is not older, not by the last that is: a clock that went back must
+    // show an entry again rather than hide one.
+    let sql = "SELECT min(id) FROM message WHERE session = ?1 AND at >= ?2";
+    let first: Option<i64> =
+        conn.prepare_cached(sql)?.query_row((session, since.as_millisecond()), |row| row.get(0))?;
+    match first {
+        Some(first) => Ok(Cursor::after(MessageId(first - 1))),
+        None => rows::conversation_end(conn, session),
+    }
+}
+
+fn transcript(
+    conn: &Connection,
+    session: SessionKey,
+    before: Option<Cursor>,
+    limit: u32,
+) -> Result<TranscriptPage, StoreError> {
+    // One snapshot for both queries: the end must be the end of what the page shows.
+    let snapshot = conn.unchecked_transaction()?;
+    let end = rows::conversation_end(&snapshot, session)?;
+    let before = before.map_or(i64::MAX, Cursor::position);
+    let sql = "SELECT id, role, text, answers, at FROM message
+               WHERE session = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
+    let one_more = i64::from(limit) + 1;
+    let mut entries: Vec<Entry> = snapshot
+        .prepare_cached(sql)?
+        .query_map((session, before, one_more), rows::entry)?
+        .collect::<rusqlite::Result<_>>()?;
+    let has_more = entries.len() > limit as usize;
+    entries.truncate(limit as usize);
+    entries.reverse();
+    Ok(TranscriptPage { entries, end, has_more })
+}
+
+fn sessions(
+    conn: &Connection,
+    active_since: Option<Timestamp>,
+    page: Page,
+) -> Result<Paged<SessionRow>, StoreError> {
+    let snapshot = conn.unchecked_transaction()?;
+    let since = active_since.map_or(i64::MIN, Timestamp::as_millisecond);
+    let sql = "SELECT count(*) FROM session WHERE last_active >= ?1";
+    let total = snapshot.prepare_cached(sql)?.query_row([since], |row| row.get(0))?;
+    let sql = "SELECT * FROM session WHERE last_active >= ?1 ORDER BY id DESC LIMIT ?2 OFFSET ?3";
+    let rows = snapshot
+        .prepare_cached(sql)?
+        .query_map((since, page.limit, page.offset), session_row)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(Paged { rows, total })
+}
+
+fn session_detail(
+    conn: &Connection,
+    session: &SessionId,
+    page: Page,
+) -> Result<(SessionRow, Paged<Entry>), StoreError> {
+    let snapshot = conn.unchecked_transaction()?;
+    let session = snapshot
+        .prepare_cached("SELECT * FROM session WHERE public_id = ?1")?
+        .query_row([session.as_str()], session_row)
+        .optional()?
+        .ok_or(StoreError::UnknownSession)?;
+    let sql = "SELECT count(*) FROM message WHERE session = ?1";
+    let total = snapshot.prepare_cached(sql)?.query_row([session.key], |row| row.get(0))?;
+    let sql = "SELECT id, role, text, answers, at FROM message
+               WHERE session = ?1 ORDER BY id LIMIT ?2 OFFSET ?3";
+    let rows = snapshot
+        .prepare_cached(sql)?
+        .query_map((session.key, page.limit, page.offset), rows::entry)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok((session, Paged { rows, total }))
+}
+
+fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
+    Ok(SessionRow {
+        key: row.get("id")?,
+        id: rows::id(row, "public_id")?,
+        uid: rows::id(row, "uid")?,
+        created_at: rows::moment(row, "created_at")?,
+        last_active: rows::moment(row, "last_active")?,
+        message_count: row.get("message_count")?,
+        response_count: row.get("response_count")?,
+        ip_address: row.get("ip_address")?,
+        metadata: rows::metadata(row, "metadata")?,
+    })
+}

@@ -1,0 +1,136 @@
+//! Wake-ups: who waits for new rows is told after the commit that made them.
+//!
+//! Register first, then query, then wait: a change between the query and the wait is never missed.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use super::{SessionKey, Store};
+
+/// What a transaction changed that somebody may be waiting for.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Sessions in which something was said.
+    pub(super) sessions: Vec<SessionKey>,
+    /// A message may be leased that could not be before.
+    pub(super) inbox: bool,
+    /// The earliest deadline that was set, on the steady clock.
+    pub(super) deadline_ms: Option<i64>,
+    /// The deadlines known before have been looked at: only `deadline_ms` counts from here on.
+    pub(super) deadlines_swept: bool,
+}
+
+impl Changes {
+    pub(super) fn merge(&mut self, other: Changes) {
+        self.sessions.extend(other.sessions);
+        self.inbox |= other.inbox;
+        self.deadlines_swept |= other.deadlines_swept;
+        // A sweep read the deadlines of the transactions before it, so the earlier one is right.
+        self.deadline_ms = self.deadline_ms.into_iter().chain(other.deadline_ms).min();
+    }
+}
+
+/// Everyone who waits.
+#[derive(Debug)]
+pub(super) struct Signals {
+    sessions: Mutex<HashMap<SessionKey, watch::Sender<()>>>,
+    inbox: Notify,
+    /// The next moment at which something happens by the passing of time alone; `i64::MAX` when
+    /// nothing will.
+    deadline_ms: watch::Sender<i64>,
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self {
+            sessions: Mutex::default(),
+            inbox: Notify::new(),
+            deadline_ms: watch::channel(i64::MAX).0,
+        }
+    }
+}
+
+impl Signals {
+    /// Wakes whoever waits for one of these changes.
+    pub(super) fn announce(&self, changes: Changes) {
+        if changes.inbox {
+            self.inbox.notify_waiters();
+        }
+        let deadline_ms = changes.deadline_ms.unwrap_or(i64::MAX);
+        self.deadline_ms.send_if_modified(|known| {
+            let earlier = changes.deadlines_swept || deadline_ms < *known;
+            if earlier {
+                *known = deadline_ms;
+            }
+            earlier
+        });
+        if changes.sessions.is_empty() {
+            return;
+        }
+        let sessions = self.lock();
+        for session in changes.sessions {
+            if let Some(sender) = sessions.get(&session) {
+                sender.send_replace(());
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, watch::Sender<()>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells when something is said in one session; dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Subscription {
+    signals: Arc<Signals>,
+    session: SessionKey,
+    receiver: Option<watch::Receiver<()>>,
+}
+
+impl Subscription {
+    /// Waits for the next change since this was made or last waited for.
+    pub async fn changed(&mut self) {
+        match &mut self.receiver {
+            // The sender lives as long as any subscription does, so an error cannot come.
+            Some(receiver) => drop(receiver.changed().await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut sessions = self.signals.lock();
+        drop(self.receiver.take());
+        if let Entry::Occupied(entry) = sessions.entry(self.session)
+            && entry.get().receiver_count() == 0
+        {
+            entry.remove();
+        }
+    }
+}
+
+impl Store {
+    /// Registers for what is said in a session from now on.
+    pub fn subscribe(&self, session: SessionKey) -> Subscription {
+        let mut sessions = self.signals.lock();
+        let sender = sessions.entry(session).or_insert_with(|| watch::channel(()).0);
+        let receiver = Some(sender.subscribe());
+        Subscription { signals: Arc::clone(&self.signals), session, receiver }
+    }
+
+    /// Registers for a message that can be leased; await it after having looked.
+    pub fn inbox_changed(&self) -> impl Future<Output = ()> + '_ {
+        self.signals.inbox.notified()
+    }
+
+    /// The next moment, on the steady clock in milliseconds, at which [`Store::expire_leases`] has
+    /// something to do; `i64::MAX` when there is none.
+    pub fn next_deadline(&self) -> watch::Receiver<i64> {
+        self.signals.deadline_ms.subscribe()
+    }
+}

@@ -1,0 +1,199 @@
+//! The writer thread: the only connection that writes, and the group commit.
+//!
+//! Jobs that queue up while a commit syncs share the next one, so a lone request waits for nobody
+//! and a crowd shares one sync. Each job runs in its own savepoint: one that fails takes no other
+//! with it. Callers are answered, and waiters woken, after the commit.
+
+use std::sync::Arc;
+use std::thread;
+
+use postern_host::file::FileLock;
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{debug, error};
+
+use super::StoreError;
+use super::file::OpenError;
+use super::signals::{Changes, Signals};
+
+/// How many writes may wait; one more is refused. At 10,000 a second, under half a second's worth.
+const QUEUE: usize = 4_096;
+
+/// The most writes that share a commit.
+const BATCH: usize = 256;
+
+/// Statements kept prepared; more than the store has.
+const STATEMENTS: usize = 64;
+
+/// What a job works with: the connection inside its transaction, and a note of what it changed.
+pub(super) struct Txn<'a> {
+    pub(super) conn: &'a Connection,
+    pub(super) changes: Changes,
+}
+
+/// One caller's write, from the queue to its answer.
+trait Job: Send {
+    fn run(&mut self, txn: &mut Txn<'_>);
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+struct Write<T, F> {
+    work: Option<F>,
+    result: Option<Result<T, StoreError>>,
+    reply: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Job for Write<T, F>
+where
+    T: Send,
+    F: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send,
+{
+    fn run(&mut self, txn: &mut Txn<'_>) {
+        self.result = self.work.take().map(|work| in_savepoint(txn, work));
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        let result = match committed {
+            Ok(()) => self.result.unwrap_or(Err(StoreError::Closed)),
+            Err(error) => Err(error),
+        };
+        // A caller that went away is normal.
+        let _ = self.reply.send(result);
+    }
+}
+
+enum Command {
+    Run(Box<dyn Job>),
+    Close,
+}
+
+/// Hands jobs to the writer thread.
+#[derive(Debug, Clone)]
+pub(super) struct Writer {
+    commands: mpsc::Sender<Command>,
+    alive: watch::Receiver<()>,
+}
+
+impl Writer {
+    pub(super) fn spawn(
+        connection: Connection,
+        lock: FileLock,
+        signals: Arc<Signals>,
+    ) -> Result<Self, OpenError> {
+        connection.set_prepared_statement_cache_capacity(STATEMENTS);
+        let (commands, queue) = mpsc::channel(QUEUE);
+        let (thread_alive, alive) = watch::channel(());
+        thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || {
+                // Dropped last, even by a panic: it tells that the thread has ended.
+                let _alive = thread_alive;
+                let _lock = lock;
+                write_until_closed(connection, queue, &signals);
+            })
+            .map_err(OpenError::Thread)?;
+        Ok(Self { commands, alive })
+    }
+
+    /// Runs one transaction and returns after its commit. A caller that goes away stops nothing.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job = Box::new(Write { work: Some(work), result: None, reply });
+        self.commands.try_send(Command::Run(job)).map_err(|refused| match refused {
+            mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
+        })?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+
+    pub(super) async fn closed(&self) {
+        let mut alive = self.alive.clone();
+        while alive.changed().await.is_ok() {}
+    }
+
+    pub(super) async fn close(&self) {
+        let _ = self.commands.send(Command::Close).await;
+        self.closed().await;
+    }
+}
+
+fn write_until_closed(
+    mut connection: Connection,
+    mut queue: mpsc::Receiver<Command>,
+    signals: &Signals,
+) {
+    let mut batch = Vec::with_capacity(BATCH);
+    let mut open = true;
+    while open && queue.blocking_recv_many(&mut batch, BATCH) > 0 {
+        let mut jobs = Vec::with_capacity(batch.len());
+        for command in batch.drain(..) {
+            match command {
+                Command::Run(job) => jobs.push(job),
+                Command::Close => open = false,
+            }
+        }
+        commit(&mut connection, jobs, signals);
+    }
+    // Not needed for safety: it only spares the next start the reading of the log.
+    let folded = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);");
+    if let Err(cause) = folded {
+        debug!(error = %cause, "the log was left for the next start to fold in");
+    }
+}
+
+/// Runs the jobs in one transaction, commits, then answers everyone.
+fn commit(connection: &mut Connection, mut jobs: Vec<Box<dyn Job>>, signals: &Signals) {
+    match run_jobs(connection, &mut jobs) {
+        Ok(changes) => {
+            for job in jobs {
+                job.answer(Ok(()));
+            }
+            signals.announce(changes);
+        }
+        Err(cause) => {
+            error!(error = %cause, writes = jobs.len(), "a commit failed; its callers are told");
+            for job in jobs {
+                job.answer(Err(StoreError::Unavailable(cause.to_string())));
+            }
+        }
+    }
+}
+
+fn run_jobs(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<Changes> {
+    let mut changes = Changes::default();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for job in jobs {
+        let mut txn = Txn { conn: &transaction, changes: Changes::default() };
+        job.run(&mut txn);
+        changes.merge(txn.changes);
+        // A full disk rolls everything back by itself; what follows must not run outside.
+        if transaction.is_autocommit() {
+            return Err(rolled_back());
+        }
+    }
+    transaction.commit()?;
+    Ok(changes)
+}
+
+fn rolled_back() -> rusqlite::Error {
+    let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
+    rusqlite::Error::SqliteFailure(full, Some("the database rolled the transaction back".into()))
+}
+
+/// Runs one job so that its failure undoes its own writes, and wakes nobody.
+fn in_savepoint<T>(
+    txn: &mut Txn<'_>,
+    work: impl FnOnce(&mut Txn<'_>) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    txn.conn.prepare_cached("SAVEPOINT job")?.execute([])?;
+    let result = work(txn);
+    if result.is_err() {
+        txn.changes = Changes::default();
+        txn.conn.prepare_cached("ROLLBACK TO job")?.execute([])?;
+    }
+    txn.conn.prepare_cached("RELEASE job")?.execute([])?;
+    result
+}
