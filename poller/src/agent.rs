@@ -1,7 +1,68 @@
 //! The agents a poller can ask: each is one file, one type, one entry here.
 
+mod args;
+mod echo;
+mod error;
+mod exec;
+mod http;
+mod openai;
+mod reply;
+mod service;
+
 use postern_shared::{MessageId, Metadata, SessionId, Timestamp, Uid};
 use serde::{Deserialize, Serialize};
+
+pub use args::{AgentArgs, AgentConfigError, AgentKind, AgentLimits};
+pub use echo::Echo;
+pub use error::AgentError;
+pub use exec::{Exec, ExecArgs};
+pub use http::{Http, HttpArgs};
+pub use openai::{OpenAi, OpenAiArgs};
+
+/// Whoever answers the visitors.
+#[derive(Debug)]
+pub enum Agent {
+    /// Says what it is told.
+    Echo(Echo),
+    /// A command per message.
+    Exec(Exec),
+    /// A service of one's own.
+    Http(Http),
+    /// Any service that speaks the chat completions API.
+    OpenAi(OpenAi),
+}
+
+impl Agent {
+    /// The agent that the configuration describes; it is not contacted yet.
+    ///
+    /// # Errors
+    /// [`AgentConfigError`], which names the setting to mend.
+    pub fn from_args(args: &AgentArgs) -> Result<Self, AgentConfigError> {
+        match args.agent.ok_or(AgentConfigError::NoAgent)? {
+            AgentKind::Echo => Ok(Self::Echo(Echo)),
+            AgentKind::Exec => Exec::new(&args.exec, args.limits).map(Self::Exec),
+            AgentKind::Http => Http::new(&args.http, args.limits).map(Self::Http),
+            AgentKind::OpenAi => OpenAi::new(&args.openai, args.limits).map(Self::OpenAi),
+        }
+    }
+
+    /// The agent's reply, never blank and never over the limits.
+    ///
+    /// Dropping the future ends the agent: a program's whole process group is killed, a
+    /// connection is closed.
+    ///
+    /// # Errors
+    /// [`AgentError`].
+    pub async fn answer(&self, question: &Question) -> Result<String, AgentError> {
+        let answer = match self {
+            Self::Echo(echo) => Ok(echo.answer(question)),
+            Self::Exec(exec) => exec.answer(question).await,
+            Self::Http(http) => http.answer(question).await,
+            Self::OpenAi(openai) => openai.answer(question).await,
+        };
+        answer.map_err(|error| error.without_words_of(question))
+    }
+}
 
 /// What an agent is asked: one message with the conversation before it.
 ///

@@ -1,3 +1,15 @@
 //! The private half of Postern: pulls messages from the relay, asks the agent, posts the replies.
+//!
+//! It only ever calls out: nothing here listens, and no dependency brings a server.
 
 pub mod agent;
+mod backoff;
+pub mod config;
+pub mod doctor;
+pub mod poller;
+mod post;
+mod pull;
+pub mod queue;
+pub mod relay;
+pub mod sockets;
+mod work;

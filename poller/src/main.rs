@@ -1,2 +1,135 @@
-//! x
-fn main() {}
+//! `postern-poller`: parse, then run, ask or examine.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use postern_host::log::{self, LogArgs};
+use postern_host::{EX_CONFIG, signal};
+use postern_poller::agent::{Agent, AgentArgs};
+use postern_poller::config::RunArgs;
+use postern_poller::doctor::{self, Finding};
+use postern_poller::poller::{self, PollerError};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// The private half of Postern: pulls messages from the relay, asks the agent, posts the replies.
+#[derive(Parser)]
+#[command(name = "postern-poller", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Pull messages, ask the agent, post the replies, until told to end
+    Run(Box<RunArgs>),
+    /// Ask the agent once, here, without a relay
+    Ask {
+        /// What to ask
+        text: String,
+
+        #[command(flatten)]
+        agent: Box<AgentArgs>,
+    },
+    /// Check the relay, the key, the agent, the queue, and that nothing listens
+    Doctor {
+        #[command(flatten)]
+        args: Box<RunArgs>,
+
+        /// Print the findings as JSON, one a line
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log::init(&cli.log);
+    match cli.command {
+        Command::Run(args) => run(*args).await,
+        Command::Ask { text, agent } => ask(&text, &agent).await,
+        Command::Doctor { args, json } => examine(*args, json).await,
+    }
+}
+
+async fn run(args: RunArgs) -> ExitCode {
+    let config = match args.into_config() {
+        Ok(config) => config,
+        Err(problem) => return bad_config(&problem),
+    };
+    if !config.relay.is_private() {
+        warn!("the relay's address is not https: anyone on the way can read the key");
+    }
+    let cancelled = CancellationToken::new();
+    let ending = cancelled.clone();
+    tokio::spawn(async move {
+        signal::asked_to_end().await;
+        info!("shutting down");
+        ending.cancel();
+    });
+    match poller::run(config, cancelled).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem @ PollerError::KeyRefused(_)) => bad_config(&problem),
+        Err(problem) => {
+            error!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn ask(text: &str, agent: &AgentArgs) -> ExitCode {
+    let agent = match Agent::from_args(agent) {
+        Ok(agent) => agent,
+        Err(problem) => return bad_config(&problem),
+    };
+    let question = match doctor::question(text) {
+        Ok(question) => question,
+        Err(problem) => return bad_config(&problem),
+    };
+    let answer = tokio::select! {
+        answer = agent.answer(&question) => answer,
+        () = signal::asked_to_end() => return ExitCode::FAILURE,
+    };
+    match answer {
+        Ok(reply) => print(&reply),
+        Err(problem) => {
+            error!("{problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn examine(args: RunArgs, json: bool) -> ExitCode {
+    let well = doctor::examine(args, |finding| {
+        let line = if json { as_json(finding) } else { as_line(finding) };
+        print(&line);
+    });
+    if well.await { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn as_line(finding: &Finding) -> String {
+    let mark = if finding.ok { "ok  " } else { "FAIL" };
+    format!("{mark}  {:<8} {}", finding.check, finding.sentence)
+}
+
+fn as_json(finding: &Finding) -> String {
+    serde_json::to_string(finding).unwrap_or_default()
+}
+
+fn print(line: &str) -> ExitCode {
+    match writeln!(io::stdout(), "{line}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+fn bad_config(problem: &dyn std::error::Error) -> ExitCode {
+    error!("{problem}");
+    ExitCode::from(EX_CONFIG)
+}

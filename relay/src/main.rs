@@ -16,28 +16,24 @@ use tracing::{error, info};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    #[command(flatten)]
+    log: LogArgs,
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Serve visitors, pollers and the operator
-    Serve {
-        #[command(flatten)]
-        args: Box<ServeArgs>,
-
-        #[command(flatten)]
-        log: LogArgs,
-    },
+    Serve(Box<ServeArgs>),
     /// Print a fresh key, good for POSTERN_API_KEY or POSTERN_ADMIN_KEY
     Keygen,
 }
 
 fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Serve { args, log } => {
-            log::init(&log);
-            serve(*args)
-        }
+    let cli = Cli::parse();
+    log::init(&cli.log);
+    match cli.command {
+        Command::Serve(args) => serve(*args),
         Command::Keygen => match writeln!(io::stdout(), "{}", secret::generate()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,

@@ -20,6 +20,7 @@ pub(crate) struct Metrics {
     pub(crate) dead_letters: Counter,
     pub(crate) requests: Family<RequestLabels, Counter>,
     pub(crate) event_streams: Gauge,
+    pub(crate) lease_calls_held: Gauge,
     pub(crate) last_poll: Gauge,
     open_messages: Gauge,
     oldest_age: Gauge<f64, AtomicU64>,
@@ -47,6 +48,12 @@ impl Metrics {
         registry.register("http_requests", "Requests answered", requests.clone());
         let event_streams = Gauge::default();
         registry.register("event_streams", "Event streams open", event_streams.clone());
+        let lease_calls_held = Gauge::default();
+        registry.register(
+            "lease_calls_held",
+            "Pollers' calls that wait for a message",
+            lease_calls_held.clone(),
+        );
         let last_poll = Gauge::default();
         registry.register_with_unit(
             "last_poll_timestamp",
@@ -69,6 +76,7 @@ impl Metrics {
             dead_letters,
             requests,
             event_streams,
+            lease_calls_held,
             last_poll,
             open_messages,
             oldest_age,
@@ -85,5 +93,22 @@ impl Metrics {
         // Writing to a String cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+/// Counts something for as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Held(Gauge);
+
+impl Held {
+    pub(crate) fn count(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }

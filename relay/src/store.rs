@@ -4,6 +4,7 @@
 //! transaction; reads go through a pool. Each function is one transaction or one query, takes `now`
 //! as an argument, and returns only after what it wrote is on disk.
 
+mod conversation;
 mod file;
 mod inbox;
 mod outbox;
@@ -18,11 +19,12 @@ use std::sync::Arc;
 
 use postern_shared::Timestamp;
 
+pub use conversation::TranscriptPage;
 pub use file::OpenError;
 pub use inbox::{Inbox, Leased, Nack};
 pub use outbox::NewReply;
 pub use rows::{Entry, IdempotencyKey, OpenMessage, Page, Paged, SessionKey, SessionRow};
-pub use sessions::{Accepted, FreshSession, NewMessage, TranscriptPage};
+pub use sessions::{Accepted, FreshSession, NewMessage};
 pub use signals::Subscription;
 
 use reader::Readers;

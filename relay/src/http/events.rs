@@ -17,7 +17,7 @@ use tracing::warn;
 use super::App;
 use super::error::ApiError;
 use super::extract::{Query, SessionPath, VisitorToken};
-use crate::metrics::Metrics;
+use crate::metrics::Held;
 use crate::store::{Entry, SessionKey, Store, Subscription};
 
 /// Silence after which a comment shows proxies and the page that the stream lives.
@@ -69,7 +69,7 @@ fn forbid_buffering(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, cache);
 }
 
-/// One open stream; counted as long as it lives.
+/// One open stream.
 struct OpenStream {
     store: Store,
     session: SessionKey,
@@ -80,7 +80,7 @@ struct OpenStream {
     waiting: VecDeque<Entry>,
     changes: Subscription,
     cancelled: CancellationToken,
-    metrics: Metrics,
+    _counted: Held,
 }
 
 impl OpenStream {
@@ -91,7 +91,6 @@ impl OpenStream {
         waiting: Vec<Entry>,
         changes: Subscription,
     ) -> Self {
-        app.metrics.event_streams.inc();
         Self {
             store: app.store,
             session,
@@ -101,7 +100,7 @@ impl OpenStream {
             waiting: waiting.into(),
             changes,
             cancelled: app.cancelled,
-            metrics: app.metrics,
+            _counted: Held::count(&app.metrics.event_streams),
         }
     }
 
@@ -136,12 +135,6 @@ impl OpenStream {
         self.cursor = Cursor::after(entry.id);
         let event = Event::default().event("message").id(self.cursor.to_string());
         event.json_data(entry).ok()
-    }
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        self.metrics.event_streams.dec();
     }
 }
 

@@ -17,6 +17,7 @@ use super::error::ApiError;
 use super::extract::{IdempotencyKeyHeader, MessagePath, PollerCaller, Query, read_json};
 use super::reply::ok;
 use super::visitor::MAX_WAIT_SECONDS;
+use crate::metrics::Held;
 use crate::store::{self, IdempotencyKey, Nack, NewReply, Page, Paged, StoreError};
 
 const DEFAULT_LIMIT: u32 = 50;
@@ -48,6 +49,7 @@ async fn wait_for_lease(
     wait: Duration,
 ) -> Result<Vec<store::Leased>, StoreError> {
     let until = Instant::now() + wait;
+    let _held = Held::count(&app.metrics.lease_calls_held);
     loop {
         let changed = app.store.inbox_changed();
         let leased =

@@ -62,8 +62,8 @@ pub(super) fn open(path: &Path, now: Now) -> Result<(Connection, FileLock), Open
     let lock = lock(path)?;
     let sqlite = |cause| OpenError::Sqlite { path: path.to_owned(), cause };
     let mut connection = Connection::open_with_flags(path, flags()).map_err(sqlite)?;
-    configure(&connection).map_err(sqlite)?;
     recognise(&connection, path)?;
+    configure(&connection).map_err(sqlite)?;
     migrations()
         .to_latest(&mut connection)
         .map_err(|cause| OpenError::Schema { path: path.to_owned(), cause })?;

@@ -1,14 +1,12 @@
-//! Sessions: opened by a visitor's first message, read by the visitor and the operator.
+//! Sessions: opened by a visitor's first message, listed for the operator.
 
 use postern_shared::visitor::Role;
-use postern_shared::{Cursor, MessageId, Metadata, SessionId, Timestamp, Uid};
+use postern_shared::{MessageId, Metadata, SessionId, Timestamp, Uid};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::rows::{self, SessionRef};
 use super::writer::Txn;
-use super::{
-    Entry, IdempotencyKey, Now, Page, Paged, SessionKey, SessionRow, Store, StoreError, inbox,
-};
+use super::{IdempotencyKey, Now, Page, Paged, SessionKey, SessionRow, Store, StoreError, inbox};
 use crate::secret::SecretHash;
 
 /// A visitor's message on its way in.
@@ -56,17 +54,6 @@ pub struct Accepted {
     pub new_visitor: bool,
 }
 
-/// One page of a conversation, read backwards from its end or from a place in it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TranscriptPage {
-    /// Oldest first.
-    pub entries: Vec<Entry>,
-    /// Where the conversation ended when the page was read.
-    pub end: Cursor,
-    /// Whether there are older entries.
-    pub has_more: bool,
-}
-
 impl Store {
     /// Stores a visitor's message, opening a session when it must. A repeat with the same
     /// idempotency key and body answers as the first did.
@@ -83,60 +70,6 @@ impl Store {
         self.writer.run(move |txn| accept(txn, &message, fresh, now)).await
     }
 
-    /// The session that a visitor may read: the one named, when the token is its own.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownToken`] or [`StoreError::ForeignToken`].
-    pub async fn authorise(
-        &self,
-        session: SessionId,
-        token: SecretHash,
-    ) -> Result<SessionKey, StoreError> {
-        self.readers.run(move |conn| authorise(conn, &session, &token)).await
-    }
-
-    /// Up to `limit` entries after a cursor, oldest first; only what was said to the visitor when
-    /// `replies_only`.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownCursor`] when the cursor lies beyond the session's end.
-    pub async fn entries_after(
-        &self,
-        session: SessionKey,
-        cursor: Cursor,
-        replies_only: bool,
-        limit: u32,
-    ) -> Result<Vec<Entry>, StoreError> {
-        self.readers
-            .run(move |conn| entries_after(conn, session, cursor, replies_only, limit))
-            .await
-    }
-
-    /// Where to begin so as to see everything stored at or after a moment.
-    ///
-    /// # Errors
-    /// Only the database's own.
-    pub async fn cursor_at(
-        &self,
-        session: SessionKey,
-        since: Timestamp,
-    ) -> Result<Cursor, StoreError> {
-        self.readers.run(move |conn| cursor_at(conn, session, since)).await
-    }
-
-    /// The conversation's last `limit` entries, or the last before one of them.
-    ///
-    /// # Errors
-    /// Only the database's own.
-    pub async fn transcript(
-        &self,
-        session: SessionKey,
-        before: Option<Cursor>,
-        limit: u32,
-    ) -> Result<TranscriptPage, StoreError> {
-        self.readers.run(move |conn| transcript(conn, session, before, limit)).await
-    }
-
     /// Sessions, the newest first; only those active since a moment, when one is given.
     ///
     /// # Errors
@@ -147,18 +80,6 @@ impl Store {
         page: Page,
     ) -> Result<Paged<SessionRow>, StoreError> {
         self.readers.run(move |conn| sessions(conn, active_since, page)).await
-    }
-
-    /// One session with a page of its conversation, oldest first.
-    ///
-    /// # Errors
-    /// [`StoreError::UnknownSession`].
-    pub async fn session_detail(
-        &self,
-        session: SessionId,
-        page: Page,
-    ) -> Result<(SessionRow, Paged<Entry>), StoreError> {
-        self.readers.run(move |conn| session_detail(conn, &session, page)).await
     }
 }
 
@@ -357,73 +278,6 @@ fn find_repeat(
     Ok(earlier.optional()?)
 }
 
-fn authorise(
-    conn: &Connection,
-    session: &SessionId,
-    token: &SecretHash,
-) -> Result<SessionKey, StoreError> {
-    let holder = rows::token_holder(conn, token)?;
-    if holder.id == *session { Ok(holder.key) } else { Err(StoreError::ForeignToken) }
-}
-
-fn entries_after(
-    conn: &Connection,
-    session: SessionKey,
-    cursor: Cursor,
-    replies_only: bool,
-    limit: u32,
-) -> Result<Vec<Entry>, StoreError> {
-    let sql = "SELECT id, role, text, answers, at FROM message
-               WHERE session = ?1 AND id > ?2 AND (role <> 0 OR NOT ?3) ORDER BY id LIMIT ?4";
-    let entries: Vec<Entry> = conn
-        .prepare_cached(sql)?
-        .query_map((session, cursor.position(), replies_only, limit), rows::entry)?
-        .collect::<rusqlite::Result<_>>()?;
-    if entries.is_empty() && cursor > rows::conversation_end(conn, session)? {
-        return Err(StoreError::UnknownCursor);
-    }
-    Ok(entries)
-}
-
-fn cursor_at(
-    conn: &Connection,
-    session: SessionKey,
-    since: Timestamp,
-) -> Result<Cursor, StoreError> {
-    // By the first entry that is not older, not by the last that is: a clock that went back must
-    // show an entry again rather than hide one.
-    let sql = "SELECT min(id) FROM message WHERE session = ?1 AND at >= ?2";
-    let first: Option<i64> =
-        conn.prepare_cached(sql)?.query_row((session, since.as_millisecond()), |row| row.get(0))?;
-    match first {
-        Some(first) => Ok(Cursor::after(MessageId(first - 1))),
-        None => rows::conversation_end(conn, session),
-    }
-}
-
-fn transcript(
-    conn: &Connection,
-    session: SessionKey,
-    before: Option<Cursor>,
-    limit: u32,
-) -> Result<TranscriptPage, StoreError> {
-    // One snapshot for both queries: the end must be the end of what the page shows.
-    let snapshot = conn.unchecked_transaction()?;
-    let end = rows::conversation_end(&snapshot, session)?;
-    let before = before.map_or(i64::MAX, Cursor::position);
-    let sql = "SELECT id, role, text, answers, at FROM message
-               WHERE session = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
-    let one_more = i64::from(limit) + 1;
-    let mut entries: Vec<Entry> = snapshot
-        .prepare_cached(sql)?
-        .query_map((session, before, one_more), rows::entry)?
-        .collect::<rusqlite::Result<_>>()?;
-    let has_more = entries.len() > limit as usize;
-    entries.truncate(limit as usize);
-    entries.reverse();
-    Ok(TranscriptPage { entries, end, has_more })
-}
-
 fn sessions(
     conn: &Connection,
     active_since: Option<Timestamp>,
@@ -441,29 +295,8 @@ fn sessions(
     Ok(Paged { rows, total })
 }
 
-fn session_detail(
-    conn: &Connection,
-    session: &SessionId,
-    page: Page,
-) -> Result<(SessionRow, Paged<Entry>), StoreError> {
-    let snapshot = conn.unchecked_transaction()?;
-    let session = snapshot
-        .prepare_cached("SELECT * FROM session WHERE public_id = ?1")?
-        .query_row([session.as_str()], session_row)
-        .optional()?
-        .ok_or(StoreError::UnknownSession)?;
-    let sql = "SELECT count(*) FROM message WHERE session = ?1";
-    let total = snapshot.prepare_cached(sql)?.query_row([session.key], |row| row.get(0))?;
-    let sql = "SELECT id, role, text, answers, at FROM message
-               WHERE session = ?1 ORDER BY id LIMIT ?2 OFFSET ?3";
-    let rows = snapshot
-        .prepare_cached(sql)?
-        .query_map((session.key, page.limit, page.offset), rows::entry)?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok((session, Paged { rows, total }))
-}
-
-fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
+/// A whole row of the `session` table.
+pub(super) fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
     Ok(SessionRow {
         key: row.get("id")?,
         id: rows::id(row, "public_id")?,

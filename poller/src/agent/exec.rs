@@ -1,0 +1,233 @@
+//! The exec agent: one run of a command per message, in a process group of its own.
+
+use std::future::Future;
+use std::io;
+use std::mem;
+use std::pin::pin;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use clap::Args;
+use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::time::{sleep, timeout};
+use tracing::debug;
+
+use super::error::one_line;
+use super::reply::Reply;
+use super::{AgentConfigError, AgentError, AgentLimits, Question};
+
+/// What the program must not see: it answers strangers and needs no key to the relay.
+const SECRETS: [&str; 4] =
+    ["POSTERN_API_KEY", "POSTERN_API_KEY_FILE", "POSTERN_ADMIN_KEY", "POSTERN_ADMIN_KEY_FILE"];
+
+/// How long a program that was asked to end may take to clean up.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long the pipes of a program that has exited are still read.
+const DRAIN: Duration = Duration::from_secs(1);
+
+/// How much of a line of standard error is kept.
+const MAX_LINE_BYTES: usize = 2_000;
+
+/// The settings of the exec agent.
+#[derive(Debug, Clone, Args)]
+pub struct ExecArgs {
+    /// The command of --agent exec, run through the shell
+    #[arg(long = "exec", env = "POSTERN_EXEC", value_name = "CMD")]
+    pub command: Option<String>,
+}
+
+/// Runs a command per message: the question's JSON on its input, the reply on its output.
+#[derive(Debug)]
+pub struct Exec {
+    command: String,
+    limits: AgentLimits,
+}
+
+impl Exec {
+    pub(super) fn new(args: &ExecArgs, limits: AgentLimits) -> Result<Self, AgentConfigError> {
+        let command = args.command.clone().filter(|command| !command.trim().is_empty());
+        let command =
+            command.ok_or(AgentConfigError::Missing { agent: "exec", flag: "--exec 'CMD'" })?;
+        Ok(Self { command, limits })
+    }
+
+    pub(super) async fn answer(&self, question: &Question) -> Result<String, AgentError> {
+        let mut input =
+            serde_json::to_vec(question).map_err(|error| AgentError::Command(error.into()))?;
+        input.push(b'\n');
+        let (mut group, pipes) = ProcessGroup::spawn(&self.command).map_err(AgentError::Command)?;
+        let reply = Reply::new(self.limits);
+        match timeout(self.limits.timeout, converse(&mut group, pipes, &input, reply)).await {
+            Ok(reply) => reply,
+            Err(_) => {
+                group.end().await;
+                Err(AgentError::TimedOut(self.limits.timeout))
+            }
+        }
+    }
+}
+
+/// Writes the input, reads the reply and waits for the exit, all at once: a program may do them
+/// in any order or leave some out.
+async fn converse(
+    group: &mut ProcessGroup,
+    pipes: Pipes,
+    input: &[u8],
+    mut reply: Reply,
+) -> Result<String, AgentError> {
+    let mut last_line = LastLine::default();
+    let piping = async {
+        tokio::try_join!(
+            write_input(pipes.stdin, input),
+            read_pieces(pipes.stdout, |piece| reply.push(piece)),
+            read_pieces(pipes.stderr, |piece| {
+                last_line.push(piece);
+                Ok(())
+            }),
+        )
+        .map(drop)
+    };
+    let status = group.run(piping).await?;
+    if status.success() {
+        reply.finish()
+    } else {
+        Err(AgentError::Exited { status, last_line: last_line.finish() })
+    }
+}
+
+async fn write_input(mut stdin: ChildStdin, input: &[u8]) -> Result<(), AgentError> {
+    match stdin.write_all(input).await {
+        // A program need not read what it is given.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(AgentError::Command),
+    }
+}
+
+async fn read_pieces(
+    mut pipe: impl AsyncRead + Unpin,
+    mut take: impl FnMut(&[u8]) -> Result<(), AgentError>,
+) -> Result<(), AgentError> {
+    let mut buffer = vec![0; 8 * 1024];
+    loop {
+        match pipe.read(&mut buffer).await.map_err(AgentError::Command)? {
+            0 => return Ok(()),
+            length => take(&buffer[..length])?,
+        }
+    }
+}
+
+struct Pipes {
+    stdin: ChildStdin,
+    stdout: ChildStdout,
+    stderr: ChildStderr,
+}
+
+/// A running program and all that it started; dropping it kills them.
+///
+/// A program that leaves its group, as a daemon does, is out of reach.
+struct ProcessGroup {
+    leader: Child,
+    id: Pid,
+}
+
+impl ProcessGroup {
+    fn spawn(command: &str) -> io::Result<(Self, Pipes)> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", command]).process_group(0);
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        for secret in SECRETS {
+            shell.env_remove(secret);
+        }
+        let mut leader = shell.spawn()?;
+        let id = leader.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let pipes = (leader.stdin.take(), leader.stdout.take(), leader.stderr.take());
+        let (Some(id), (Some(stdin), Some(stdout), Some(stderr))) = (id, pipes) else {
+            return Err(io::Error::other("it was started without an id or without pipes"));
+        };
+        Ok((Self { leader, id }, Pipes { stdin, stdout, stderr }))
+    }
+
+    /// Serves the pipes until the program has exited.
+    async fn run(
+        &mut self,
+        piping: impl Future<Output = Result<(), AgentError>>,
+    ) -> Result<ExitStatus, AgentError> {
+        let mut piping = pin!(piping);
+        let exited = tokio::select! {
+            piped = &mut piping => {
+                piped?;
+                return self.leader.wait().await.map_err(AgentError::Command);
+            }
+            exited = self.leader.wait() => exited,
+        };
+        // Whom it left behind may hold its output open for ever; what it wrote itself is in the
+        // pipes. One that has left the group is not waited for either.
+        self.signal(Signal::KILL);
+        if let Ok(piped) = timeout(DRAIN, piping).await {
+            piped?;
+        }
+        exited.map_err(AgentError::Command)
+    }
+
+    /// Asks all of the group to end, and kills whoever has not after [`GRACE`].
+    ///
+    /// Asking first lets a program end what it started elsewhere, such as a container.
+    async fn end(mut self) {
+        self.signal(Signal::TERM);
+        let _ = timeout(GRACE, self.gone()).await;
+    }
+
+    async fn gone(&mut self) {
+        let _ = self.leader.wait().await;
+        // Nothing tells when a group is empty.
+        while test_kill_process_group(self.id).is_ok() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        // An error means that nobody is left.
+        let _ = kill_process_group(self.id, signal);
+    }
+}
+
+impl Drop for ProcessGroup {
+    fn drop(&mut self) {
+        self.signal(Signal::KILL);
+    }
+}
+
+/// The last line of standard error that is not blank.
+#[derive(Default)]
+struct LastLine {
+    unfinished: Vec<u8>,
+    last: String,
+}
+
+impl LastLine {
+    fn push(&mut self, piece: &[u8]) {
+        for part in piece.split_inclusive(|byte| *byte == b'\n') {
+            let room = MAX_LINE_BYTES - self.unfinished.len();
+            self.unfinished.extend_from_slice(&part[..part.len().min(room)]);
+            if part.ends_with(b"\n") {
+                self.end_line();
+            }
+        }
+    }
+
+    fn end_line(&mut self) {
+        let line = one_line(&String::from_utf8_lossy(&mem::take(&mut self.unfinished)));
+        if !line.is_empty() {
+            debug!(agent.stderr = line, "agent wrote to its standard error");
+            self.last = line;
+        }
+    }
+
+    fn finish(mut self) -> String {
+        self.end_line();
+        self.last
+    }
+}

@@ -1,0 +1,73 @@
+//! The http agent: posts each message as JSON to a service of one's own.
+
+use clap::Args;
+use reqwest::Response;
+use serde::Deserialize;
+
+use super::reply::Reply;
+use super::service::{Service, media_type, parse_url};
+use super::{AgentConfigError, AgentError, AgentLimits, Question};
+
+/// The settings of the http agent.
+#[derive(Debug, Clone, Args)]
+pub struct HttpArgs {
+    /// Where --agent http posts to
+    #[arg(long = "http-url", env = "POSTERN_HTTP_URL", hide_env_values = true, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// Posts the question's JSON to a URL and takes its text, or its JSON's `reply`, as the reply.
+#[derive(Debug)]
+pub struct Http {
+    service: Service,
+}
+
+#[derive(Deserialize)]
+struct JsonReply {
+    reply: String,
+}
+
+impl Http {
+    pub(super) fn new(args: &HttpArgs, limits: AgentLimits) -> Result<Self, AgentConfigError> {
+        let url = args
+            .url
+            .as_deref()
+            .ok_or(AgentConfigError::Missing { agent: "http", flag: "--http-url URL" })?;
+        let service = Service::new(parse_url(url, "--http-url")?, None, limits)?;
+        Ok(Self { service })
+    }
+
+    pub(super) async fn answer(&self, question: &Question) -> Result<String, AgentError> {
+        self.service.in_time(self.ask(question)).await
+    }
+
+    async fn ask(&self, question: &Question) -> Result<String, AgentError> {
+        let response = self.service.post(question).await?;
+        match media_type(&response).as_str() {
+            json if json.ends_with("json") => self.read_json(response).await,
+            text if text.is_empty() || text.starts_with("text/") => self.read_text(response).await,
+            other => {
+                Err(self.service.no_reply(format!("{other:?}, which is neither JSON nor text")))
+            }
+        }
+    }
+
+    async fn read_json(&self, response: Response) -> Result<String, AgentError> {
+        let body = self.service.body(response).await?;
+        let Ok(JsonReply { reply: text }) = serde_json::from_slice(&body) else {
+            return Err(self.service.no_reply("JSON without a text field \"reply\""));
+        };
+        let mut reply = Reply::new(self.service.limits());
+        reply.push(text.as_bytes())?;
+        reply.finish()
+    }
+
+    async fn read_text(&self, mut response: Response) -> Result<String, AgentError> {
+        let mut reply = Reply::new(self.service.limits());
+        let network = |error| self.service.network(error);
+        while let Some(piece) = response.chunk().await.map_err(network)? {
+            reply.push(&piece)?;
+        }
+        reply.finish()
+    }
+}

@@ -1,0 +1,164 @@
+//! The post loop: tells the relay what became of each message until it has confirmed it.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use postern_shared::MessageId;
+use postern_shared::poller::{NackRequest, PostReply};
+use tokio::task::JoinSet;
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::backoff::Backoff;
+use crate::poller::{Bridge, PollerError};
+use crate::queue::{Outcome, Outgoing};
+use crate::relay::RelayError;
+
+/// Posts that run at once; they are small, and one that must wait holds up no other.
+const AT_ONCE: usize = 16;
+
+/// Ends when told that nothing more will be settled, after one last try for what is left.
+pub(crate) async fn run(
+    bridge: Arc<Bridge>,
+    all_settled: CancellationToken,
+) -> Result<(), PollerError> {
+    let mut posts = Posts::default();
+    loop {
+        let settled = bridge.signals.settled.notified();
+        posts.start(&bridge).await?;
+        tokio::select! {
+            () = all_settled.cancelled() => break,
+            () = settled => {}
+            ended = posts.ended(), if !posts.running.is_empty() => ended?,
+        }
+    }
+    posts.running.shutdown().await;
+    for outgoing in bridge.queue.outgoing().await? {
+        post(&bridge, &outgoing).await?;
+    }
+    Ok(())
+}
+
+/// The posts under way.
+#[derive(Default)]
+struct Posts {
+    running: JoinSet<Result<MessageId, PollerError>>,
+    messages: HashSet<MessageId>,
+}
+
+impl Posts {
+    async fn start(&mut self, bridge: &Arc<Bridge>) -> Result<(), PollerError> {
+        for outgoing in bridge.queue.outgoing().await? {
+            if self.running.len() >= AT_ONCE || !self.messages.insert(outgoing.message_id) {
+                continue;
+            }
+            let bridge = Arc::clone(bridge);
+            self.running.spawn(post_until_confirmed(bridge, outgoing));
+        }
+        Ok(())
+    }
+
+    async fn ended(&mut self) -> Result<(), PollerError> {
+        if let Some(ended) = self.running.join_next().await {
+            self.messages.remove(&ended??);
+        }
+        Ok(())
+    }
+}
+
+async fn post_until_confirmed(
+    bridge: Arc<Bridge>,
+    mut outgoing: Outgoing,
+) -> Result<MessageId, PollerError> {
+    let mut backoff = Backoff::new();
+    while let Progress::TryAgain(asked) = post(&bridge, &outgoing).await? {
+        time::sleep(backoff.next(asked)).await;
+        // The message may have been leased anew in the meantime.
+        match bridge.queue.lease_of(outgoing.message_id).await? {
+            Some(lease_id) => outgoing.lease_id = lease_id,
+            None => break,
+        }
+    }
+    Ok(outgoing.message_id)
+}
+
+/// How far a post came.
+enum Progress {
+    Done,
+    /// After a wait that the relay may ask for.
+    TryAgain(Option<std::time::Duration>),
+}
+
+/// Tells the relay once, and takes its answer into the queue.
+async fn post(bridge: &Bridge, outgoing: &Outgoing) -> Result<Progress, PollerError> {
+    let message = outgoing.message_id;
+    let told = match &outgoing.outcome {
+        Outcome::Answered { reply, at } => {
+            let body = PostReply {
+                session_id: outgoing.session_id.clone(),
+                response: reply.clone(),
+                message_id: Some(message),
+                lease_id: Some(outgoing.lease_id.clone()),
+                timestamp: Some(*at),
+            };
+            bridge.relay.reply(&body, &idempotency_key(outgoing)).await.map(drop)
+        }
+        Outcome::Failed { error, retry_after_seconds } => {
+            let body = nack_request(outgoing, error, *retry_after_seconds);
+            bridge.relay.nack(message, &body).await.map(drop)
+        }
+    };
+    match told {
+        Ok(()) => {
+            debug!(message.id = %message, "the relay has it");
+            bridge.queue.finish(message).await?;
+        }
+        Err(refused @ RelayError::KeyRefused { .. }) => return Err(refused.into()),
+        Err(RelayError::LeaseLost(why)) => {
+            info!(message.id = %message, why, "the message was given to someone else");
+            bridge.queue.lose_lease(message, outgoing.lease_id.clone()).await?;
+        }
+        Err(RelayError::Settled(why)) => {
+            info!(message.id = %message, why, "nothing is left to do for a message");
+            bridge.queue.finish(message).await?;
+        }
+        Err(problem) if problem.is_retryable() => {
+            warn!(message.id = %message, error = %problem, "the relay was not told; trying again");
+            return Ok(Progress::TryAgain(problem.retry_after()));
+        }
+        Err(problem) => give_up(bridge, outgoing, &problem).await?,
+    }
+    Ok(Progress::Done)
+}
+
+/// A reply that the relay will never take makes its message a dead letter, so that the visitor is
+/// told and the session goes on.
+async fn give_up(
+    bridge: &Bridge,
+    outgoing: &Outgoing,
+    problem: &RelayError,
+) -> Result<(), PollerError> {
+    let message = outgoing.message_id;
+    error!(message.id = %message, error = %problem, "the relay refuses the outcome of a message");
+    let body = nack_request(outgoing, &problem.to_string(), None);
+    if let Err(error) = bridge.relay.nack(message, &body).await {
+        warn!(message.id = %message, %error, "the message could not be given up; its lease will run out");
+    }
+    bridge.queue.finish(message).await?;
+    Ok(())
+}
+
+fn nack_request(outgoing: &Outgoing, error: &str, retry_after_seconds: Option<u32>) -> NackRequest {
+    NackRequest {
+        lease_id: outgoing.lease_id.clone(),
+        error: error.to_owned(),
+        retry_after_seconds,
+        dead_letter: Some(retry_after_seconds.is_none()),
+    }
+}
+
+/// The same for every try at one message's reply, over restarts.
+fn idempotency_key(outgoing: &Outgoing) -> String {
+    format!("reply-{}-{}", outgoing.session_id, outgoing.message_id)
+}

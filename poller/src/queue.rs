@@ -1,0 +1,498 @@
+//! The durable queue between the loops, and the agent's memory; one SQLite file.
+//!
+//! Each call is one transaction on disk when it returns, so any loop can die at any line and go on
+//! from here.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use postern_host::file::{self, FileLock};
+use postern_shared::poller::LeasedMessage;
+use postern_shared::{LeaseId, MessageId, Metadata, SessionId, Timestamp, Uid};
+use rusqlite::types::FromSqlError;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, named_params};
+use rusqlite_migration::{M, Migrations};
+use tokio::task;
+
+use crate::agent::{Question, Speaker, Turn};
+
+/// How long an answer whose lease was lost is kept, should the relay hand the message out again.
+const KEEP_PARKED_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+/// Why the queue cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The file or its folder.
+    #[error("the queue {} cannot be opened: {cause}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// Another poller has it.
+    #[error("the queue {} is in use by another poller; each poller needs its own", .0.display())]
+    InUse(PathBuf),
+    /// Written by a newer version, or some other program's database.
+    #[error("the queue {} does not fit this version of the poller: {cause}", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// What does not fit.
+        cause: rusqlite_migration::Error,
+    },
+    /// The database.
+    #[error("the queue cannot be used: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// A query did not end.
+    #[error("the queue's task failed: {0}")]
+    Task(#[from] task::JoinError),
+}
+
+/// A message that waits for the agent, or is with it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Job {
+    /// The message.
+    pub message_id: MessageId,
+    /// Its conversation.
+    pub session_id: SessionId,
+    /// Its visitor.
+    pub uid: Uid,
+    /// The text as it was sent.
+    pub message: String,
+    /// When the relay stored it.
+    pub timestamp: Timestamp,
+    /// What came with it.
+    pub metadata: Metadata,
+    /// How often it has been leased.
+    pub attempts: u32,
+}
+
+/// What the relay is to be told of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outgoing {
+    /// The message.
+    pub message_id: MessageId,
+    /// Its conversation.
+    pub session_id: SessionId,
+    /// The latest lease.
+    pub lease_id: LeaseId,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    /// The agent's reply.
+    Answered {
+        /// Its text.
+        reply: String,
+        /// When it was there.
+        at: Timestamp,
+    },
+    /// No reply.
+    Failed {
+        /// Why, for the operator.
+        error: String,
+        /// When to try again; `None` gives up for good.
+        retry_after_seconds: Option<u32>,
+    },
+}
+
+/// A handle on the queue; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Queue {
+    connection: Arc<Mutex<Connection>>,
+    _lock: Arc<FileLock>,
+}
+
+impl Queue {
+    /// Opens the file, making or upgrading it as needed.
+    ///
+    /// # Errors
+    /// [`QueueError`] names the file.
+    pub fn open(path: &Path) -> Result<Self, QueueError> {
+        let lock = file::claim(path)
+            .map_err(|cause| QueueError::File { path: path.to_owned(), cause })?
+            .ok_or_else(|| QueueError::InUse(path.to_owned()))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut connection = Connection::open_with_flags(path, flags)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        connection.pragma_update(None, "trusted_schema", false)?;
+        Migrations::new(vec![M::up(include_str!("queue.sql"))])
+            .to_latest(&mut connection)
+            .map_err(|cause| QueueError::Schema { path: path.to_owned(), cause })?;
+        let sql = "DELETE FROM job WHERE lease_id IS NULL AND settled_at < ?1";
+        connection.execute(sql, [Timestamp::now().as_millisecond() - KEEP_PARKED_MS])?;
+        Ok(Self { connection: Arc::new(Mutex::new(connection)), _lock: Arc::new(lock) })
+    }
+
+    /// Takes in what was leased. A message that is here already gets its new lease and nothing
+    /// else: one at work goes on, one with an answer has it posted again, none is asked twice.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn take_in(&self, leased: Vec<LeasedMessage>) -> Result<(), QueueError> {
+        self.write(move |tx| leased.iter().try_for_each(|message| take_in(tx, message))).await
+    }
+
+    /// How many messages wait for the agent or are with it.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn count_leased(&self) -> Result<usize, QueueError> {
+        self.write(|tx| {
+            let sql = "SELECT count(*) FROM job WHERE state = 'leased'";
+            tx.prepare_cached(sql)?.query_row([], |row| row.get(0))
+        })
+        .await
+    }
+
+    /// The messages that wait for the agent or are with it, oldest first.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn leased(&self) -> Result<Vec<Job>, QueueError> {
+        self.write(|tx| {
+            let sql = "SELECT * FROM job WHERE state = 'leased' ORDER BY message_id";
+            tx.prepare_cached(sql)?.query_map([], job)?.collect()
+        })
+        .await
+    }
+
+    /// The latest lease of a message; `None` when it is not here, or its lease was lost.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn lease_of(&self, message: MessageId) -> Result<Option<LeaseId>, QueueError> {
+        self.write(move |tx| {
+            let sql = "SELECT lease_id FROM job WHERE message_id = ?1 AND lease_id IS NOT NULL";
+            tx.prepare_cached(sql)?.query_row([message.0], lease_id).optional()
+        })
+        .await
+    }
+
+    /// What the agent is to be asked: the message with up to `history` turns before it.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn question(&self, job: Job, history: u32) -> Result<Question, QueueError> {
+        self.write(move |tx| {
+            let history = turns(tx, &job, history)?;
+            Ok(Question {
+                session_id: job.session_id,
+                uid: job.uid,
+                message_id: job.message_id,
+                message: job.message,
+                timestamp: job.timestamp,
+                metadata: job.metadata,
+                history,
+            })
+        })
+        .await
+    }
+
+    /// Journals what became of a message, and remembers what was said. From here on the agent is
+    /// not asked again.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn settle(&self, message: MessageId, outcome: Outcome) -> Result<(), QueueError> {
+        self.write(move |tx| match &outcome {
+            Outcome::Answered { reply, at } => settle_answered(tx, message, reply, *at),
+            Outcome::Failed { error, retry_after_seconds } => {
+                let sql = "UPDATE job SET state = 'failed', error = ?2, retry_after_seconds = ?3,
+                               settled_at = ?4
+                           WHERE message_id = ?1";
+                let now = Timestamp::now().as_millisecond();
+                let row = (message.0, error, retry_after_seconds, now);
+                tx.prepare_cached(sql)?.execute(row).map(drop)
+            }
+        })
+        .await
+    }
+
+    /// What the relay is still to be told, oldest first.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn outgoing(&self) -> Result<Vec<Outgoing>, QueueError> {
+        self.write(|tx| {
+            let sql = "SELECT * FROM job WHERE state IN ('answered', 'failed')
+                       AND lease_id IS NOT NULL ORDER BY message_id";
+            tx.prepare_cached(sql)?.query_map([], outgoing)?.collect()
+        })
+        .await
+    }
+
+    /// The relay has confirmed the outcome, or wants none: the message is done with.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn finish(&self, message: MessageId) -> Result<(), QueueError> {
+        self.write(move |tx| {
+            let sql = "DELETE FROM job WHERE message_id = ?1";
+            tx.prepare_cached(sql)?.execute([message.0]).map(drop)
+        })
+        .await
+    }
+
+    /// The relay gave the message to someone else since: an answer waits here in case it comes
+    /// back, anything else is dropped. Does nothing when a newer lease is here already.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn lose_lease(&self, message: MessageId, lost: LeaseId) -> Result<(), QueueError> {
+        self.write(move |tx| {
+            let key = (message.0, lost.as_str());
+            let sql = "DELETE FROM job
+                       WHERE message_id = ?1 AND lease_id = ?2 AND state <> 'answered'";
+            tx.prepare_cached(sql)?.execute(key)?;
+            let sql = "UPDATE job SET lease_id = NULL WHERE message_id = ?1 AND lease_id = ?2";
+            tx.prepare_cached(sql)?.execute(key).map(drop)
+        })
+        .await
+    }
+
+    /// Writes a page, to know that writing works.
+    ///
+    /// # Errors
+    /// Whatever keeps the disk from taking it.
+    pub async fn check_writable(&self) -> Result<(), QueueError> {
+        self.write(|tx| {
+            let version: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+            tx.pragma_update(None, "user_version", version)
+        })
+        .await
+    }
+
+    /// Runs one transaction off the async threads.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, QueueError> {
+        let connection = Arc::clone(&self.connection);
+        let ran = task::spawn_blocking(move || {
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let tx = connection.transaction()?;
+            let result = work(&tx)?;
+            tx.commit()?;
+            Ok(result)
+        });
+        ran.await?
+    }
+}
+
+fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<()> {
+    let timestamp = leased.timestamp.to_string();
+    // Message ids count from 1 on every relay: a row of another session or moment is another
+    // relay's, or one's from before it lost its data, and no answer to this message.
+    let sql = "DELETE FROM job WHERE message_id = ?1 AND (session_id <> ?2 OR timestamp <> ?3)";
+    let other = (leased.id.0, leased.session_id.as_str(), &timestamp);
+    tx.prepare_cached(sql)?.execute(other)?;
+    let sql = "INSERT INTO job (message_id, session_id, uid, message, timestamp, metadata,
+                                lease_id, attempts, state)
+               VALUES (:id, :session, :uid, :message, :timestamp, :metadata,
+                       :lease, :attempts, 'leased')
+               ON CONFLICT (message_id) DO UPDATE
+               SET lease_id = excluded.lease_id, attempts = excluded.attempts";
+    let metadata = serde_json::to_string(&leased.metadata)
+        .map_err(|cause| rusqlite::Error::ToSqlConversionFailure(cause.into()))?;
+    tx.prepare_cached(sql)?
+        .execute(named_params! {
+            ":id": leased.id.0,
+            ":session": leased.session_id.as_str(),
+            ":uid": leased.uid.as_str(),
+            ":message": leased.message,
+            ":timestamp": timestamp,
+            ":metadata": metadata,
+            ":lease": leased.lease_id.as_str(),
+            ":attempts": leased.attempts,
+        })
+        .map(drop)
+}
+
+fn settle_answered(
+    tx: &Transaction<'_>,
+    message: MessageId,
+    reply: &str,
+    at: Timestamp,
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE job SET state = 'answered', reply = ?2, settled_at = ?3
+               WHERE message_id = ?1 AND state = 'leased'";
+    let row = (message.0, reply, at.as_millisecond());
+    if tx.prepare_cached(sql)?.execute(row)? == 0 {
+        return Ok(());
+    }
+    let sql = "INSERT INTO turn (session_id, uid, message_id, role, content)
+               SELECT session_id, uid, message_id, 'user', message FROM job WHERE message_id = ?1
+               UNION ALL
+               SELECT session_id, uid, message_id, 'assistant', reply FROM job WHERE message_id = ?1";
+    tx.prepare_cached(sql)?.execute([message.0]).map(drop)
+}
+
+/// The last `limit` turns of a conversation, oldest first.
+fn turns(tx: &Transaction<'_>, job: &Job, limit: u32) -> rusqlite::Result<Vec<Turn>> {
+    let sql = "SELECT role, content FROM turn WHERE session_id = ?1 AND uid = ?2
+               ORDER BY id DESC LIMIT ?3";
+    let mut turns = tx
+        .prepare_cached(sql)?
+        .query_map((job.session_id.as_str(), job.uid.as_str(), limit), turn)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    turns.reverse();
+    Ok(turns)
+}
+
+fn turn(row: &Row<'_>) -> rusqlite::Result<Turn> {
+    let role = match row.get_ref("role")?.as_str()? {
+        "user" => Speaker::User,
+        _ => Speaker::Assistant,
+    };
+    Ok(Turn { role, content: row.get("content")? })
+}
+
+fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    let metadata = serde_json::from_str(row.get_ref("metadata")?.as_str()?)
+        .map_err(|cause| FromSqlError::Other(cause.into()))?;
+    Ok(Job {
+        message_id: MessageId(row.get("message_id")?),
+        session_id: text(row, "session_id")?,
+        uid: text(row, "uid")?,
+        message: row.get("message")?,
+        timestamp: text(row, "timestamp")?,
+        metadata,
+        attempts: row.get("attempts")?,
+    })
+}
+
+fn outgoing(row: &Row<'_>) -> rusqlite::Result<Outgoing> {
+    let outcome = match row.get_ref("state")?.as_str()? {
+        "answered" => {
+            let at = Timestamp::from_millisecond(row.get("settled_at")?);
+            Outcome::Answered { reply: row.get("reply")?, at: at.unwrap_or_default() }
+        }
+        _ => Outcome::Failed {
+            error: row.get("error")?,
+            retry_after_seconds: row.get("retry_after_seconds")?,
+        },
+    };
+    Ok(Outgoing {
+        message_id: MessageId(row.get("message_id")?),
+        session_id: text(row, "session_id")?,
+        lease_id: lease_id(row)?,
+        outcome,
+    })
+}
+
+fn lease_id(row: &Row<'_>) -> rusqlite::Result<LeaseId> {
+    text(row, "lease_id")
+}
+
+/// A text column that was an id or a moment when it was stored.
+fn text<T: std::str::FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+    row.get_ref(column)?.as_str()?.parse().map_err(|_| FromSqlError::InvalidType.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leased(id: i64, session: &str, lease: &str) -> LeasedMessage {
+        LeasedMessage {
+            id: MessageId(id),
+            session_id: session.parse().unwrap(),
+            uid: "00ff00ff00ff00ff".parse().unwrap(),
+            message: format!("message {id}"),
+            timestamp: Timestamp::from_second(id).unwrap(),
+            metadata: Metadata::new(),
+            lease_id: lease.parse().unwrap(),
+            attempts: 1,
+        }
+    }
+
+    fn answered(reply: &str) -> Outcome {
+        Outcome::Answered { reply: reply.into(), at: Timestamp::from_second(9).unwrap() }
+    }
+
+    fn open(folder: &tempfile::TempDir) -> Queue {
+        Queue::open(&folder.path().join("poller.db")).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_answer_outlives_the_process_and_is_not_asked_for_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = open(&folder);
+        queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
+        queue.settle(MessageId(1), answered("yes")).await.unwrap();
+        drop(queue);
+
+        let queue = open(&folder);
+        queue.take_in(vec![leased(1, "s", "second")]).await.unwrap();
+        assert_eq!(queue.leased().await.unwrap(), vec![]);
+        let outgoing = queue.outgoing().await.unwrap();
+        assert_eq!(outgoing[0].lease_id.as_str(), "second");
+        assert_eq!(outgoing[0].outcome, answered("yes"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_whose_lease_was_lost_waits_for_the_next_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = open(&folder);
+        queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
+        queue.settle(MessageId(1), answered("yes")).await.unwrap();
+        queue.lose_lease(MessageId(1), "first".parse().unwrap()).await.unwrap();
+        assert_eq!(queue.outgoing().await.unwrap(), vec![]);
+        queue.take_in(vec![leased(1, "s", "second")]).await.unwrap();
+        assert_eq!(queue.outgoing().await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_newer_lease_is_not_lost_with_an_older_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = open(&folder);
+        queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
+        queue.take_in(vec![leased(1, "s", "second")]).await.unwrap();
+        queue.lose_lease(MessageId(1), "first".parse().unwrap()).await.unwrap();
+        assert_eq!(queue.lease_of(MessageId(1)).await.unwrap().unwrap().as_str(), "second");
+        assert_eq!(queue.count_leased().await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_answer_never_goes_to_another_relays_message_of_the_same_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = open(&folder);
+        queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
+        queue.settle(MessageId(1), answered("for s only")).await.unwrap();
+        queue.take_in(vec![leased(1, "other", "second")]).await.unwrap();
+        assert_eq!(queue.outgoing().await.unwrap(), vec![]);
+        assert_eq!(queue.leased().await.unwrap()[0].session_id.as_str(), "other");
+    }
+
+    #[tokio::test]
+    async fn history_is_the_conversations_last_turns_in_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = open(&folder);
+        for id in 1..=3 {
+            queue.take_in(vec![leased(id, "s", "l"), leased(id + 10, "other", "l")]).await.unwrap();
+            queue.settle(MessageId(id), answered(&format!("reply {id}"))).await.unwrap();
+            queue.finish(MessageId(id)).await.unwrap();
+        }
+        queue.take_in(vec![leased(4, "s", "l")]).await.unwrap();
+        let jobs = queue.leased().await.unwrap();
+        let job = jobs.into_iter().find(|job| job.message_id == MessageId(4)).unwrap();
+        let question = queue.question(job, 3).await.unwrap();
+        let said: Vec<_> = question.history.iter().map(|turn| turn.content.as_str()).collect();
+        assert_eq!(said, ["reply 2", "message 3", "reply 3"]);
+    }
+
+    #[test]
+    fn one_queue_serves_one_poller() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("poller.db");
+        let _first = Queue::open(&path).unwrap();
+        assert!(matches!(Queue::open(&path), Err(QueueError::InUse(_))));
+    }
+}

@@ -1,0 +1,33 @@
+-- The poller's durable queue, version 1: what was pulled and not yet settled, and what was said.
+
+-- One message from its lease to the moment the relay has confirmed its outcome; then the row goes.
+CREATE TABLE job (
+    message_id          INTEGER PRIMARY KEY,
+    session_id          TEXT    NOT NULL,
+    uid                 TEXT    NOT NULL,
+    message             TEXT    NOT NULL,
+    timestamp           TEXT    NOT NULL,      -- RFC 3339, as the relay gave it
+    metadata            TEXT    NOT NULL,      -- JSON object
+    lease_id            TEXT,                  -- null when the lease was lost after the answer
+    attempts            INTEGER NOT NULL,
+    state               TEXT    NOT NULL CHECK (state IN ('leased', 'answered', 'failed')),
+    reply               TEXT,                  -- of an answered one
+    error               TEXT,                  -- of a failed one
+    retry_after_seconds INTEGER,               -- of a failed one; null gives it up for good
+    settled_at          INTEGER                -- when it was answered or failed, ms since 1970
+) STRICT;
+
+CREATE INDEX job_by_state ON job (state, message_id);
+
+-- The conversations, for the agent's memory. By visitor too: a session id that a relay gives out
+-- anew must not bring a stranger's conversation with it.
+CREATE TABLE turn (
+    id         INTEGER PRIMARY KEY,
+    session_id TEXT    NOT NULL,
+    uid        TEXT    NOT NULL,
+    message_id INTEGER NOT NULL,
+    role       TEXT    NOT NULL CHECK (role IN ('user', 'assistant')),
+    content    TEXT    NOT NULL
+) STRICT;
+
+CREATE INDEX turn_by_conversation ON turn (session_id, uid, id);

@@ -1,0 +1,325 @@
+//! The relay as the poller calls it: each call is one request, bounded in time and size.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use postern_shared::poller::{
+    ExtendRequest, Extended, Inbox, LeaseRequest, Leased, LeasedMessage, NackRequest, Nacked,
+    PostReply, ReplyStored,
+};
+use postern_shared::operator::Health;
+use postern_shared::{BASE_PATH, ErrorType, Failure, IDEMPOTENCY_KEY, MessageId, Success};
+use reqwest::header::{self, HeaderValue};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// How long a connection may take to be there.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an answer may take, beyond what the call asks to be held.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The largest answer that is read; a lease of a hundred long messages stays well below.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// Why a call did not do what it was for.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The address is no `http` or `https` address.
+    #[error("--relay must be an address such as https://relay.example: {0}")]
+    BadAddress(String),
+    /// The TLS or HTTP client could not be made.
+    #[error("no HTTP client: {0}")]
+    NoClient(String),
+    /// No answer, or half of one.
+    #[error("the relay cannot be reached: {0}")]
+    Unreachable(String),
+    /// 401 or 403.
+    #[error("the relay refuses the key ({status}): {sentence}")]
+    KeyRefused {
+        /// The status.
+        status: u16,
+        /// What the relay said.
+        sentence: String,
+    },
+    /// Someone else has the message now.
+    #[error("the lease was lost: {0}")]
+    LeaseLost(String),
+    /// The message is answered, given up or gone: nothing more is to be done for it.
+    #[error("the message is settled: {0}")]
+    Settled(String),
+    /// 429 or 5xx.
+    #[error("the relay is not ready ({status}): {sentence}")]
+    Busy {
+        /// The status.
+        status: u16,
+        /// What the relay said.
+        sentence: String,
+        /// How long it asks to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Any other refusal; asking again would change nothing.
+    #[error("the relay refuses the call ({status}): {sentence}")]
+    Refused {
+        /// The status.
+        status: u16,
+        /// What the relay said.
+        sentence: String,
+    },
+    /// Not a relay's answer.
+    #[error("what answers at this address does not speak as a relay does: {0}")]
+    NotARelay(String),
+}
+
+impl RelayError {
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Busy { .. } | Self::NotARelay(_) => true,
+            Self::BadAddress(_)
+            | Self::NoClient(_)
+            | Self::KeyRefused { .. }
+            | Self::LeaseLost(_)
+            | Self::Settled(_)
+            | Self::Refused { .. } => false,
+        }
+    }
+
+    /// How long the relay asks to wait; a least, not an exact time.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Busy { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// Calls one relay with one key; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Relay {
+    client: Client,
+    base: Url,
+    authorization: HeaderValue,
+}
+
+impl Relay {
+    /// Prepares calls to the relay at an address such as `https://relay.example`.
+    ///
+    /// # Errors
+    /// [`RelayError::BadAddress`] or [`RelayError::NoClient`]; nothing is sent yet.
+    pub fn new(address: &str, key: &str) -> Result<Self, RelayError> {
+        let base = base_url(address)?;
+        let mut authorization = HeaderValue::try_from(format!("Bearer {key}"))
+            .map_err(|_| RelayError::NoClient("the key does not fit into a header".into()))?;
+        authorization.set_sensitive(true);
+        let client = Client::builder()
+            .user_agent(concat!("postern-poller/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(CONNECT_TIMEOUT)
+            // A redirect would carry the key to wherever it points.
+            .redirect(redirect::Policy::none())
+            .build()
+            .map_err(|cause| RelayError::NoClient(cause.to_string()))?;
+        Ok(Self { client, base, authorization })
+    }
+
+    /// The relay's address.
+    pub fn address(&self) -> &Url {
+        &self.base
+    }
+
+    /// Whether the way to the relay is encrypted, or never leaves this machine.
+    pub fn is_private(&self) -> bool {
+        let host = self.base.host_str().unwrap_or_default();
+        self.base.scheme() == "https" || matches!(host, "localhost" | "127.0.0.1" | "[::1]")
+    }
+
+    /// Leases up to `limit` messages, waiting up to `wait` for the first.
+    ///
+    /// # Errors
+    /// [`RelayError`].
+    pub async fn lease(
+        &self,
+        limit: u32,
+        wait: Duration,
+        lease: Duration,
+    ) -> Result<Vec<LeasedMessage>, RelayError> {
+        let body = LeaseRequest {
+            limit: Some(limit),
+            wait_seconds: Some(seconds(wait)),
+            lease_seconds: Some(seconds(lease)),
+        };
+        let call = self.post("/inbox/lease", &body).timeout(wait + ANSWER_TIMEOUT);
+        self.send::<Leased>(call).await.map(|leased| leased.messages)
+    }
+
+    /// Keeps a lease; the answer says whether the visitor still wants a reply.
+    ///
+    /// # Errors
+    /// [`RelayError`]; [`RelayError::LeaseLost`] when someone else has the message.
+    pub async fn extend(
+        &self,
+        message: MessageId,
+        lease_id: postern_shared::LeaseId,
+        lease: Duration,
+    ) -> Result<Extended, RelayError> {
+        let body = ExtendRequest { lease_id, lease_seconds: seconds(lease) };
+        self.send(self.post(&format!("/inbox/{message}/extend"), &body)).await
+    }
+
+    /// Gives a message back.
+    ///
+    /// # Errors
+    /// [`RelayError`].
+    pub async fn nack(
+        &self,
+        message: MessageId,
+        body: &NackRequest,
+    ) -> Result<Nacked, RelayError> {
+        self.send(self.post(&format!("/inbox/{message}/nack"), body)).await
+    }
+
+    /// Posts a reply; a repeat under the same idempotency key is harmless.
+    ///
+    /// # Errors
+    /// [`RelayError`].
+    pub async fn reply(
+        &self,
+        body: &PostReply,
+        idempotency_key: &str,
+    ) -> Result<ReplyStored, RelayError> {
+        let call = self.post("/outbox", body).header(IDEMPOTENCY_KEY, idempotency_key);
+        self.send(call).await
+    }
+
+    /// Looks at the inbox without leasing: whether the key is good.
+    ///
+    /// # Errors
+    /// [`RelayError`].
+    pub async fn peek(&self) -> Result<Inbox, RelayError> {
+        let call = self.client.get(self.url(&format!("{BASE_PATH}/inbox?limit=1")));
+        self.send(call).await
+    }
+
+    /// Whether the relay does its work; needs no key. Comes with the relay's clock.
+    ///
+    /// # Errors
+    /// [`RelayError`].
+    pub async fn health(&self) -> Result<Success<Health>, RelayError> {
+        read(self.client.get(self.url("/health")).timeout(ANSWER_TIMEOUT)).await
+    }
+
+    fn post(&self, path: &str, body: &impl Serialize) -> RequestBuilder {
+        let url = self.url(&format!("{BASE_PATH}{path}"));
+        self.client.post(url).timeout(ANSWER_TIMEOUT).json(body)
+    }
+
+    /// Keeps the address's own path, for a relay behind one.
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base.as_str().trim_end_matches('/'))
+    }
+
+    async fn send<T: DeserializeOwned>(&self, call: RequestBuilder) -> Result<T, RelayError> {
+        let call = call.header(header::AUTHORIZATION, self.authorization.clone());
+        read::<Success<T>>(call).await.map(|answer| answer.data)
+    }
+}
+
+fn base_url(address: &str) -> Result<Url, RelayError> {
+    let url: Url = address.parse().map_err(|_| RelayError::BadAddress(address.to_owned()))?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    if plain { Ok(url) } else { Err(RelayError::BadAddress("only scheme, host, port and path".into())) }
+}
+
+async fn read<T: DeserializeOwned>(call: RequestBuilder) -> Result<T, RelayError> {
+    let response = call.send().await.map_err(|cause| unreachable(&cause))?;
+    let status = response.status();
+    let retry_after = retry_after(&response);
+    let body = read_body(response).await?;
+    if status.is_success() {
+        return serde_json::from_slice(&body).map_err(|e| RelayError::NotARelay(e.to_string()));
+    }
+    Err(refusal(status, retry_after, &body))
+}
+
+async fn read_body(response: Response) -> Result<Vec<u8>, RelayError> {
+    let mut body = Vec::new();
+    let mut pieces = response.bytes_stream();
+    while let Some(piece) = pieces.next().await {
+        body.extend_from_slice(&piece.map_err(|cause| unreachable(&cause))?);
+        if body.len() > MAX_ANSWER_BYTES {
+            return Err(RelayError::NotARelay(format!("more than {MAX_ANSWER_BYTES} bytes")));
+        }
+    }
+    Ok(body)
+}
+
+fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> RelayError {
+    let failure: Option<Failure> = serde_json::from_slice(body).ok();
+    let kind = failure.as_ref().map_or(ErrorType::Unknown, |failure| failure.kind);
+    let sentence = failure.map_or_else(
+        || "an answer that is not a relay's, perhaps of a proxy in between".to_owned(),
+        |failure| failure.error.chars().take(300).collect(),
+    );
+    let code = status.as_u16();
+    match (code, kind) {
+        (401 | 403, _) => RelayError::KeyRefused { status: code, sentence },
+        (409, ErrorType::StaleLease | ErrorType::NotLeased) => RelayError::LeaseLost(sentence),
+        (404, ErrorType::NotFound) | (409, _) => RelayError::Settled(sentence),
+        (408 | 429 | 500..=599, _) => RelayError::Busy { status: code, sentence, retry_after },
+        (300..=399 | 404 | 405, _) => RelayError::NotARelay(format!("status {code}")),
+        _ => RelayError::Refused { status: code, sentence },
+    }
+}
+
+/// `Retry-After` in seconds; the form with a date is not one a relay gives.
+fn retry_after(response: &Response) -> Option<Duration> {
+    let value = response.headers().get(header::RETRY_AFTER)?;
+    value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+}
+
+/// The innermost cause says what happened; the outer ones repeat the address.
+fn unreachable(error: &reqwest::Error) -> RelayError {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let what = if error.is_timeout() { "no answer in time".into() } else { cause.to_string() };
+    RelayError::Unreachable(what)
+}
+
+fn seconds(duration: Duration) -> u32 {
+    u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_scheme_host_and_path_only() {
+        for good in ["https://relay.example", "http://127.0.0.1:8080/", "https://a.example/chat"] {
+            assert!(base_url(good).is_ok(), "{good}");
+        }
+        for bad in ["relay.example", "ftp://a", "https://key@a.example", "https://a?key=1", ""] {
+            assert!(matches!(base_url(bad), Err(RelayError::BadAddress(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_the_relays_own_is_kept() {
+        let relay = Relay::new("https://a.example/chat/", "a-key-of-many-characters").unwrap();
+        assert_eq!(relay.url("/health"), "https://a.example/chat/health");
+    }
+
+    #[test]
+    fn the_key_is_not_in_what_is_printed() {
+        let relay = Relay::new("https://a.example", "a-key-of-many-characters").unwrap();
+        assert!(!format!("{relay:?}").contains("a-key-of-many-characters"));
+    }
+}

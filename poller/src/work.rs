@@ -1,0 +1,194 @@
+//! The work loop: hands each leased message to the agent, one at a time per session.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use postern_shared::{MessageId, SessionId, Timestamp};
+use tokio::task::JoinSet;
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::agent::AgentError;
+use crate::backoff::Backoff;
+use crate::poller::{Bridge, PollerError};
+use crate::queue::{Job, Outcome};
+use crate::relay::RelayError;
+
+/// The longest wait between two tries of a message that failed, in seconds.
+const MAX_RETRY_SECONDS: u32 = 60;
+
+/// Ends when cancelled, after agents at work had `grace` to finish.
+pub(crate) async fn run(
+    bridge: Arc<Bridge>,
+    cancelled: CancellationToken,
+    grace: Duration,
+) -> Result<(), PollerError> {
+    let mut crew = Crew::new(&bridge).await?;
+    loop {
+        let leased = bridge.signals.leased.notified();
+        crew.start_waiting(&bridge).await?;
+        tokio::select! {
+            () = cancelled.cancelled() => break,
+            () = leased => {}
+            ended = crew.ended(), if !crew.is_idle() => ended?,
+        }
+    }
+    match time::timeout(grace, crew.finish()).await {
+        Ok(finished) => finished,
+        Err(_) => {
+            warn!("agents at work are ended; their messages wait for the next start");
+            Ok(())
+        }
+    }
+}
+
+/// The agents at work.
+struct Crew {
+    running: JoinSet<Result<MessageId, PollerError>>,
+    sessions: HashMap<MessageId, SessionId>,
+    /// Messages leased before this process started: whether the lease still holds is to be asked.
+    leftover: HashSet<MessageId>,
+}
+
+impl Crew {
+    async fn new(bridge: &Bridge) -> Result<Self, PollerError> {
+        let leftover = bridge.queue.leased().await?.into_iter().map(|job| job.message_id).collect();
+        Ok(Self { running: JoinSet::new(), sessions: HashMap::new(), leftover })
+    }
+
+    fn is_idle(&self) -> bool {
+        self.running.is_empty()
+    }
+
+    /// Starts every message that waits, whose session is idle, while an agent is free.
+    async fn start_waiting(&mut self, bridge: &Arc<Bridge>) -> Result<(), PollerError> {
+        for job in bridge.queue.leased().await? {
+            if self.running.len() >= bridge.pace.concurrency {
+                break;
+            }
+            let at_work = self.sessions.values().any(|session| *session == job.session_id);
+            if at_work {
+                continue;
+            }
+            self.sessions.insert(job.message_id, job.session_id.clone());
+            let leftover = self.leftover.remove(&job.message_id);
+            let bridge = Arc::clone(bridge);
+            self.running.spawn(async move {
+                let message = job.message_id;
+                if !leftover || still_ours(&bridge, message).await? {
+                    work_on(&bridge, job).await?;
+                }
+                bridge.signals.freed.notify_one();
+                Ok(message)
+            });
+        }
+        Ok(())
+    }
+
+    /// Waits for one agent to end.
+    async fn ended(&mut self) -> Result<(), PollerError> {
+        if let Some(ended) = self.running.join_next().await {
+            self.sessions.remove(&ended??);
+        }
+        Ok(())
+    }
+
+    /// Waits for all agents to end.
+    async fn finish(&mut self) -> Result<(), PollerError> {
+        while !self.is_idle() {
+            self.ended().await?;
+        }
+        Ok(())
+    }
+}
+
+/// Asks the relay about a lease of a former run; a message that is not ours any more is dropped.
+async fn still_ours(bridge: &Bridge, message: MessageId) -> Result<bool, PollerError> {
+    let mut backoff = Backoff::new();
+    loop {
+        match extend(bridge, message).await? {
+            Lease::Held => return Ok(true),
+            Lease::Lost => return Ok(false),
+            Lease::Unknown(asked) => time::sleep(backoff.next(asked)).await,
+        }
+    }
+}
+
+/// Asks the agent while keeping the lease, and journals the outcome.
+async fn work_on(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
+    let (message, session, attempts) = (job.message_id, job.session_id.clone(), job.attempts);
+    let question = bridge.queue.question(job, bridge.pace.history).await?;
+    let outcome = tokio::select! {
+        answer = bridge.agent.answer(&question) => outcome(answer, attempts),
+        lost = keep_lease(bridge, message) => {
+            warn!(message.id = %message, session.id = %session, "the lease was lost; the agent is ended");
+            return lost;
+        }
+    };
+    if let Outcome::Failed { error, retry_after_seconds } = &outcome {
+        let for_good = retry_after_seconds.is_none();
+        warn!(message.id = %message, session.id = %session, attempts, for_good, %error, "the agent failed");
+    }
+    bridge.queue.settle(message, outcome).await?;
+    bridge.signals.settled.notify_one();
+    Ok(())
+}
+
+fn outcome(answer: Result<String, AgentError>, attempts: u32) -> Outcome {
+    match answer {
+        Ok(reply) => Outcome::Answered { reply, at: Timestamp::now() },
+        Err(error) => Outcome::Failed {
+            error: error.to_string(),
+            retry_after_seconds: error.is_retryable().then(|| retry_seconds(&error, attempts)),
+        },
+    }
+}
+
+/// Twice as long after each try, and never shorter than the agent's service asks for.
+fn retry_seconds(error: &AgentError, attempts: u32) -> u32 {
+    let doubled = 1_u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(MAX_RETRY_SECONDS);
+    let asked = error.retry_after().map_or(0, |wait| wait.as_secs());
+    let asked = u32::try_from(asked).unwrap_or(u32::MAX).min(3_600);
+    doubled.clamp(1, MAX_RETRY_SECONDS).max(asked)
+}
+
+/// Renews the lease until it is lost. A relay that cannot be reached is no reason to stop: the
+/// answer can be posted as long as nobody else was given the message.
+async fn keep_lease(bridge: &Bridge, message: MessageId) -> Result<(), PollerError> {
+    loop {
+        time::sleep(bridge.pace.lease / 3).await;
+        if let Lease::Lost = extend(bridge, message).await? {
+            return Ok(());
+        }
+    }
+}
+
+/// What the relay says of a lease.
+enum Lease {
+    Held,
+    Lost,
+    /// It did not answer; it may ask for a wait.
+    Unknown(Option<Duration>),
+}
+
+async fn extend(bridge: &Bridge, message: MessageId) -> Result<Lease, PollerError> {
+    let Some(lease) = bridge.queue.lease_of(message).await? else { return Ok(Lease::Lost) };
+    match bridge.relay.extend(message, lease.clone(), bridge.pace.lease).await {
+        Ok(_) => Ok(Lease::Held),
+        Err(error @ RelayError::KeyRefused { .. }) => Err(error.into()),
+        Err(RelayError::LeaseLost(_)) => {
+            bridge.queue.lose_lease(message, lease).await?;
+            // A newer lease of our own may have come in while this one was asked about.
+            let newer = bridge.queue.lease_of(message).await?;
+            Ok(if newer.is_some() { Lease::Held } else { Lease::Lost })
+        }
+        Err(RelayError::Settled(why)) => {
+            info!(message.id = %message, why, "nothing is left to do for a message");
+            bridge.queue.finish(message).await?;
+            Ok(Lease::Lost)
+        }
+        Err(error) => Ok(Lease::Unknown(error.retry_after())),
+    }
+}

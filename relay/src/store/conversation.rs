@@ -1,0 +1,176 @@
+//! Conversations: what was said in a session, as the visitor and the operator read it.
+
+use postern_shared::{Cursor, MessageId, SessionId, Timestamp};
+use rusqlite::{Connection, OptionalExtension};
+
+use super::sessions::session_row;
+use super::{Entry, Page, Paged, SessionKey, SessionRow, Store, StoreError, rows};
+use crate::secret::SecretHash;
+
+/// One page of a conversation, read backwards from its end or from a place in it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TranscriptPage {
+    /// Oldest first.
+    pub entries: Vec<Entry>,
+    /// Where the conversation ended when the page was read.
+    pub end: Cursor,
+    /// Whether there are older entries.
+    pub has_more: bool,
+}
+
+impl Store {
+    /// The session that a visitor may read: the one named, when the token is its own.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownToken`] or [`StoreError::ForeignToken`].
+    pub async fn authorise(
+        &self,
+        session: SessionId,
+        token: SecretHash,
+    ) -> Result<SessionKey, StoreError> {
+        self.readers.run(move |conn| authorise(conn, &session, &token)).await
+    }
+
+    /// Up to `limit` entries after a cursor, oldest first; only what was said to the visitor when
+    /// `replies_only`.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownCursor`] when the cursor lies beyond the session's end.
+    pub async fn entries_after(
+        &self,
+        session: SessionKey,
+        cursor: Cursor,
+        replies_only: bool,
+        limit: u32,
+    ) -> Result<Vec<Entry>, StoreError> {
+        self.readers
+            .run(move |conn| entries_after(conn, session, cursor, replies_only, limit))
+            .await
+    }
+
+    /// Where to begin so as to see everything stored at or after a moment.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn cursor_at(
+        &self,
+        session: SessionKey,
+        since: Timestamp,
+    ) -> Result<Cursor, StoreError> {
+        self.readers.run(move |conn| cursor_at(conn, session, since)).await
+    }
+
+    /// The conversation's last `limit` entries, or the last before one of them.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn transcript(
+        &self,
+        session: SessionKey,
+        before: Option<Cursor>,
+        limit: u32,
+    ) -> Result<TranscriptPage, StoreError> {
+        self.readers.run(move |conn| transcript(conn, session, before, limit)).await
+    }
+
+    /// One session with a page of its conversation, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownSession`].
+    pub async fn session_detail(
+        &self,
+        session: SessionId,
+        page: Page,
+    ) -> Result<(SessionRow, Paged<Entry>), StoreError> {
+        self.readers.run(move |conn| session_detail(conn, &session, page)).await
+    }
+}
+
+fn authorise(
+    conn: &Connection,
+    session: &SessionId,
+    token: &SecretHash,
+) -> Result<SessionKey, StoreError> {
+    let holder = rows::token_holder(conn, token)?;
+    if holder.id == *session { Ok(holder.key) } else { Err(StoreError::ForeignToken) }
+}
+
+fn entries_after(
+    conn: &Connection,
+    session: SessionKey,
+    cursor: Cursor,
+    replies_only: bool,
+    limit: u32,
+) -> Result<Vec<Entry>, StoreError> {
+    let sql = "SELECT id, role, text, answers, at FROM message
+               WHERE session = ?1 AND id > ?2 AND (role <> 0 OR NOT ?3) ORDER BY id LIMIT ?4";
+    let entries: Vec<Entry> = conn
+        .prepare_cached(sql)?
+        .query_map((session, cursor.position(), replies_only, limit), rows::entry)?
+        .collect::<rusqlite::Result<_>>()?;
+    if entries.is_empty() && cursor > rows::conversation_end(conn, session)? {
+        return Err(StoreError::UnknownCursor);
+    }
+    Ok(entries)
+}
+
+fn cursor_at(
+    conn: &Connection,
+    session: SessionKey,
+    since: Timestamp,
+) -> Result<Cursor, StoreError> {
+    // By the first entry that is not older, not by the last that is: a clock that went back must
+    // show an entry again rather than hide one.
+    let sql = "SELECT min(id) FROM message WHERE session = ?1 AND at >= ?2";
+    let first: Option<i64> =
+        conn.prepare_cached(sql)?.query_row((session, since.as_millisecond()), |row| row.get(0))?;
+    match first {
+        Some(first) => Ok(Cursor::after(MessageId(first - 1))),
+        None => rows::conversation_end(conn, session),
+    }
+}
+
+fn transcript(
+    conn: &Connection,
+    session: SessionKey,
+    before: Option<Cursor>,
+    limit: u32,
+) -> Result<TranscriptPage, StoreError> {
+    // One snapshot for both queries: the end must be the end of what the page shows.
+    let snapshot = conn.unchecked_transaction()?;
+    let end = rows::conversation_end(&snapshot, session)?;
+    let before = before.map_or(i64::MAX, Cursor::position);
+    let sql = "SELECT id, role, text, answers, at FROM message
+               WHERE session = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
+    let one_more = i64::from(limit) + 1;
+    let mut entries: Vec<Entry> = snapshot
+        .prepare_cached(sql)?
+        .query_map((session, before, one_more), rows::entry)?
+        .collect::<rusqlite::Result<_>>()?;
+    let has_more = entries.len() > limit as usize;
+    entries.truncate(limit as usize);
+    entries.reverse();
+    Ok(TranscriptPage { entries, end, has_more })
+}
+
+fn session_detail(
+    conn: &Connection,
+    session: &SessionId,
+    page: Page,
+) -> Result<(SessionRow, Paged<Entry>), StoreError> {
+    let snapshot = conn.unchecked_transaction()?;
+    let session = snapshot
+        .prepare_cached("SELECT * FROM session WHERE public_id = ?1")?
+        .query_row([session.as_str()], session_row)
+        .optional()?
+        .ok_or(StoreError::UnknownSession)?;
+    let sql = "SELECT count(*) FROM message WHERE session = ?1";
+    let total = snapshot.prepare_cached(sql)?.query_row([session.key], |row| row.get(0))?;
+    let sql = "SELECT id, role, text, answers, at FROM message
+               WHERE session = ?1 ORDER BY id LIMIT ?2 OFFSET ?3";
+    let rows = snapshot
+        .prepare_cached(sql)?
+        .query_map((session.key, page.limit, page.offset), rows::entry)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok((session, Paged { rows, total }))
+}

@@ -1,0 +1,141 @@
+//! An agent that does what a test tells it: an HTTP server for `--agent http`.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use axum::{Json, Router};
+use postern_poller::agent::Question;
+use postern_shared::SessionId;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::soon;
+
+/// Answers each question as the test says, one after the other.
+pub struct TestAgent {
+    address: SocketAddr,
+    asked: mpsc::UnboundedReceiver<Asked>,
+    shared: Arc<Shared>,
+}
+
+/// A question that waits for the test's answer.
+pub struct Asked {
+    /// What was asked.
+    pub question: Question,
+    answer: oneshot::Sender<Result<String, StatusCode>>,
+}
+
+struct Shared {
+    asked: mpsc::UnboundedSender<Asked>,
+    at_work: Mutex<HashMap<SessionId, u32>>,
+    overlaps: Mutex<u32>,
+}
+
+impl TestAgent {
+    /// Starts listening for questions.
+    ///
+    /// # Panics
+    /// When no port is free.
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (sender, asked) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            asked: sender,
+            at_work: Mutex::default(),
+            overlaps: Mutex::default(),
+        });
+        let app = Router::new().route("/", post(ask)).with_state(Arc::clone(&shared));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        Self { address, asked, shared }
+    }
+
+    /// Where the poller asks it.
+    pub fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    /// The next question.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub async fn next(&mut self) -> Asked {
+        soon("a question to the agent", self.asked.recv()).await.expect("a question")
+    }
+
+    /// Answers the next question.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub async fn replies(&mut self, text: &str) -> Question {
+        self.next().await.reply(text)
+    }
+
+    /// Whether a question waits that the test has not seen.
+    pub fn is_asked(&mut self) -> bool {
+        !self.asked.is_empty()
+    }
+
+    /// How often it was asked for a session while it was at work for the same.
+    pub fn overlaps(&self) -> u32 {
+        *self.shared.overlaps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Asked {
+    /// Answers with a reply.
+    pub fn reply(self, text: &str) -> Question {
+        let _ = self.answer.send(Ok(text.to_owned()));
+        self.question
+    }
+
+    /// Answers with a failure.
+    pub fn fail(self, status: StatusCode) -> Question {
+        let _ = self.answer.send(Err(status));
+        self.question
+    }
+}
+
+async fn ask(State(shared): State<Arc<Shared>>, Json(question): Json<Question>) -> Response {
+    let _at_work = AtWork::begin(Arc::clone(&shared), question.session_id.clone());
+    let (answer, answered) = oneshot::channel();
+    let _ = shared.asked.send(Asked { question, answer });
+    match answered.await {
+        Ok(Ok(reply)) => reply.into_response(),
+        Ok(Err(status)) => status.into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Counts runs of one session at the same time; a caller that hangs up ends its run.
+struct AtWork {
+    shared: Arc<Shared>,
+    session: SessionId,
+}
+
+impl AtWork {
+    fn begin(shared: Arc<Shared>, session: SessionId) -> Self {
+        let mut at_work = shared.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = at_work.entry(session.clone()).or_default();
+        *runs += 1;
+        if *runs > 1 {
+            *shared.overlaps.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        }
+        drop(at_work);
+        Self { shared, session }
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        let mut at_work = self.shared.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(runs) = at_work.get_mut(&self.session) {
+            *runs -= 1;
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! A relay on a port of its own, with a file of its own.
+
+use std::net::SocketAddr;
+
+use postern_relay::config::{Keys, Limits};
+use postern_relay::{Config, Server};
+use tempfile::TempDir;
+
+use crate::{ADMIN_KEY, API_KEY, Caller, Visitor};
+
+/// A running relay; its file outlives a restart and goes with this value.
+pub struct TestRelay {
+    server: Option<Server>,
+    address: SocketAddr,
+    folder: TempDir,
+    limits: Limits,
+}
+
+impl TestRelay {
+    /// Starts a relay with the limits that users have.
+    #[expect(clippy::unused_async, reason = "needs a runtime to start in")]
+    pub async fn start() -> Self {
+        Self::with(Limits::default())
+    }
+
+    /// Starts a relay with other limits, inside a runtime.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn with(limits: Limits) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let server = bind(([127, 0, 0, 1], 0).into(), &folder, limits);
+        Self { address: server.address(), server: Some(server), folder, limits }
+    }
+
+    /// Where it listens; the same after a restart.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Its address as a poller is told it.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// A file in its folder.
+    pub fn file(&self, name: &str) -> std::path::PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Ends it as SIGTERM would.
+    pub async fn stop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.shutdown().await;
+        }
+    }
+
+    /// Starts it again on the same address and file.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn start_again(&mut self) {
+        self.server = Some(bind(self.address, &self.folder, self.limits));
+    }
+
+    /// Someone on a page; has no session yet.
+    pub fn visitor(&self) -> Visitor {
+        Visitor::new(self.address)
+    }
+
+    /// Calls as a poller would.
+    pub fn poller_calls(&self) -> Caller {
+        Caller::new(self.address).with_secret(API_KEY)
+    }
+
+    /// Calls as the operator would.
+    pub fn operator_calls(&self) -> Caller {
+        Caller::new(self.address).with_secret(ADMIN_KEY)
+    }
+
+    /// Calls without any credential.
+    pub fn stranger_calls(&self) -> Caller {
+        Caller::new(self.address)
+    }
+}
+
+fn bind(listen: SocketAddr, folder: &TempDir, limits: Limits) -> Server {
+    let config = Config {
+        listen,
+        db: folder.path().join("relay.db"),
+        keys: Keys::new(API_KEY, ADMIN_KEY).expect("good keys"),
+        limits,
+    };
+    Server::bind(config).expect("a relay that starts")
+}
