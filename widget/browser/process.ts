@@ -1,0 +1,86 @@
+/** The workspace's real binaries as processes; none outlives the tests. */
+
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { resolve } from "node:path";
+import { createInterface } from "node:readline";
+
+/** Obviously no secrets; 16 characters or more, as the relay demands. */
+export const API_KEY = "test-api-key-not-a-secret";
+export const ADMIN_KEY = "test-admin-key-not-a-secret";
+
+const PATIENCE_MS = 20_000;
+
+const running = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
+for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => process.exit(1));
+
+/** One running binary; its log is kept for the report of a failure. */
+export class Process {
+  readonly log: string[] = [];
+  #child: ChildProcess;
+  #ended: Promise<void>;
+  #watchers = new Set<() => void>();
+
+  private constructor(child: ChildProcess) {
+    this.#child = child;
+    running.add(child);
+    this.#ended = new Promise((resolve) => {
+      child.once("close", () => {
+        running.delete(child);
+        resolve();
+      });
+    });
+    if (!child.stderr) throw new Error("The process has no standard error.");
+    createInterface(child.stderr).on("line", (line) => {
+      this.log.push(line);
+      for (const watcher of this.#watchers) watcher();
+    });
+  }
+
+  static start(name: string, args: readonly string[]): Process {
+    const env = {
+      PATH: process.env.PATH,
+      POSTERN_API_KEY: API_KEY,
+      POSTERN_ADMIN_KEY: ADMIN_KEY,
+    };
+    const stdio = ["ignore", "ignore", "pipe"] as const;
+    return new Process(spawn(binary(name), args, { env, stdio: [...stdio] }));
+  }
+
+  /** Resolves with the first line of the log that holds the text. */
+  async lineWith(text: string): Promise<string> {
+    const timeout = AbortSignal.timeout(PATIENCE_MS);
+    for (;;) {
+      const line = this.log.find((line) => line.includes(text));
+      if (line !== undefined) return line;
+      const ended = this.#child.exitCode !== null || this.#child.signalCode !== null;
+      if (ended || timeout.aborted) {
+        throw new Error(`No line with "${text}" in the log:\n${this.log.join("\n")}`);
+      }
+      await new Promise<void>((resolve) => {
+        const watcher = () => {
+          this.#watchers.delete(watcher);
+          resolve();
+        };
+        this.#watchers.add(watcher);
+        timeout.addEventListener("abort", watcher, { once: true });
+        this.#child.once("close", watcher);
+      });
+    }
+  }
+
+  /** Resolves once the process is gone. */
+  async end(signal: NodeJS.Signals): Promise<void> {
+    this.#child.kill(signal);
+    await this.#ended;
+  }
+}
+
+function binary(name: string): string {
+  const path = resolve(process.env.CARGO_TARGET_DIR ?? "../target", "debug", name);
+  if (existsSync(path)) return path;
+  throw new Error(`${path} is not there: run cargo build --workspace first`);
+}

@@ -1,0 +1,116 @@
+/** One visitor's chat with one relay: joins the conversation, the outbox and the inbox. */
+
+import { Backoff } from "./backoff.ts";
+import { Client } from "./client.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import { Conversation } from "./conversation.ts";
+import { Inbox } from "./inbox.ts";
+import { type Exclusively, exclusivelyAs } from "./lock.ts";
+import { Outbox } from "./outbox.ts";
+import { SessionKeeper } from "./session.ts";
+import { Store } from "./storage.ts";
+import { RelayError } from "./wire.ts";
+
+/** What a chat needs of the platform. */
+export interface Platform {
+  readonly storage: Pick<Storage, "getItem" | "setItem" | "removeItem">;
+  readonly clock?: Clock;
+  readonly random?: () => number;
+  readonly exclusively?: Exclusively;
+}
+
+/** Runs until its signal aborts. It calls the relay only once there is something to send or fetch. */
+export class Chat {
+  readonly conversation: Conversation;
+
+  #store: Store;
+  #session: SessionKeeper;
+  #client: Client;
+  #clock: Clock;
+  #random: () => number;
+  #outbox: Outbox;
+  #inbox: Inbox | undefined;
+  #signal: AbortSignal;
+  #listening = new AbortController();
+
+  /** `relay` is the relay's address, without a slash at its end. */
+  constructor(relay: string, platform: Platform, signal: AbortSignal) {
+    this.#store = new Store(relay, platform.storage);
+    this.#clock = platform.clock ?? systemClock;
+    this.#random = platform.random ?? Math.random;
+    this.#signal = signal;
+    this.#client = new Client(relay, this.#clock);
+    this.#session = new SessionKeeper(this.#store);
+    this.conversation = new Conversation(this.#store);
+    this.#outbox = new Outbox(
+      this.#client,
+      this.conversation,
+      this.#session,
+      this.#newBackoff(),
+      platform.exclusively ?? exclusivelyAs(`${this.#store.prefix}outbox`),
+    );
+    this.#session.addEventListener("change", () => this.#changeSession(), { signal });
+  }
+
+  /** Restores the conversation and sends what an earlier page left unsent. */
+  start(): void {
+    this.#listen();
+    this.#outbox.run(this.#signal);
+  }
+
+  send(text: string): void {
+    this.conversation.add(text);
+    this.#outbox.run(this.#signal);
+  }
+
+  /** Sends a message that failed once more. */
+  retry(name: string): void {
+    this.conversation.retry(name);
+    this.#outbox.run(this.#signal);
+  }
+
+  /** Loads the page of the transcript before the oldest entry; throws when it cannot be had. */
+  async loadEarlier(): Promise<void> {
+    await this.#inbox?.loadEarlier(this.#listening.signal);
+  }
+
+  /** To be called when the network is back. */
+  wake(): void {
+    this.#outbox.wake();
+    this.#inbox?.wake();
+  }
+
+  /** To be called when another tab has written to the storage; null is the key of all of it. */
+  sync(key: string | null): void {
+    if (key !== null && !key.startsWith(this.#store.prefix)) return;
+    this.#session.sync();
+    this.conversation.sync();
+    this.#outbox.run(this.#signal);
+  }
+
+  #changeSession(): void {
+    this.conversation.leaveSession();
+    this.#listen();
+  }
+
+  #listen(): void {
+    this.#listening.abort();
+    this.#listening = new AbortController();
+    this.#inbox = undefined;
+    const session = this.#session.current;
+    if (!session) return;
+
+    const signal = AbortSignal.any([this.#signal, this.#listening.signal]);
+    const { conversation } = this;
+    const inbox = new Inbox(session, this.#client, conversation, this.#clock, this.#newBackoff());
+    this.#inbox = inbox;
+    inbox.run(signal).catch((error) => {
+      if (!(error instanceof RelayError)) throw error;
+      this.#session.leave(session.token, error);
+    });
+  }
+
+  #newBackoff(): Backoff {
+    return new Backoff(this.#clock, this.#random);
+  }
+}

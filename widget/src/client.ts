@@ -1,0 +1,129 @@
+/** The visitor's calls to the relay, one method each; it keeps no state and decides nothing. */
+
+import { type Clock, within } from "./clock.ts";
+import { type ServerEvent, SseParser } from "./sse.ts";
+import type { Session } from "./storage.ts";
+import {
+  type Accepted,
+  type NewMessage,
+  RelayError,
+  type Replies,
+  type TranscriptPage,
+} from "./wire.ts";
+
+const CALL_TIMEOUT_MS = 30_000;
+const FIRST_BYTE_TIMEOUT_MS = 10_000;
+const SILENCE_TIMEOUT_MS = 40_000;
+const PAGE_SIZE = 50;
+
+export class Client {
+  #base: string;
+  #clock: Clock;
+
+  /** `relay` is the relay's address, without a slash at its end. */
+  constructor(relay: string, clock: Clock) {
+    this.#base = `${relay}/api/v1`;
+    this.#clock = clock;
+  }
+
+  /** Stores one message; repeating it with the same key and body is harmless. */
+  post(body: NewMessage, key: string, token: string | undefined, signal: AbortSignal) {
+    const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
+    const init = { method: "POST", headers, body: JSON.stringify(body) };
+    return this.#call<Accepted>("/messages", init, token, signal);
+  }
+
+  /** A page of the transcript: the newest, or the one before an entry. */
+  transcript(session: Session, before: number | undefined, signal: AbortSignal) {
+    const query = new URLSearchParams({ limit: String(PAGE_SIZE) });
+    if (before !== undefined) query.set("before", String(before));
+    const path = `/sessions/${session.id}/messages?${query}`;
+    return this.#call<TranscriptPage>(path, {}, session.token, signal);
+  }
+
+  /** Replies after the cursor; the relay holds the call up to `waitSeconds` when there are none. */
+  replies(session: Session, cursor: string, waitSeconds: number, signal: AbortSignal) {
+    const query = new URLSearchParams({ after: cursor, wait: String(waitSeconds) });
+    return this.#call<Replies>(`/responses/${session.id}?${query}`, {}, session.token, signal);
+  }
+
+  /**
+   * Opens the event stream. Resolves once its first bytes are here, so that it is known to stream;
+   * a `TimeoutError`, here or while it is read, means silence.
+   */
+  async events(
+    session: Session,
+    cursor: string,
+    signal: AbortSignal,
+  ): Promise<AsyncIterable<ServerEvent>> {
+    const closing = new AbortController();
+    try {
+      const headers = { Accept: "text/event-stream", "Last-Event-ID": cursor };
+      const both = AbortSignal.any([signal, closing.signal]);
+      const head = this.#fetch(`/sessions/${session.id}/events`, { headers }, session.token, both);
+      const response = await within(this.#clock, FIRST_BYTE_TIMEOUT_MS, head);
+      if (!response.ok) await unwrap(response);
+      if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
+        throw new TypeError("The answer is not an event stream.");
+      }
+      if (!response.body) throw new TypeError("This browser does not stream answers.");
+      const reader = response.body.getReader();
+      const first = await within(this.#clock, FIRST_BYTE_TIMEOUT_MS, reader.read());
+      return this.#read(reader, first, closing);
+    } catch (error) {
+      closing.abort();
+      throw error;
+    }
+  }
+
+  async *#read(
+    reader: ReadableStreamDefaultReader<Uint8Array>,
+    first: ReadableStreamReadResult<Uint8Array>,
+    closing: AbortController,
+  ): AsyncGenerator<ServerEvent> {
+    const parser = new SseParser();
+    try {
+      for (let piece = first; !piece.done; ) {
+        yield* parser.push(piece.value);
+        piece = await within(this.#clock, SILENCE_TIMEOUT_MS, reader.read());
+      }
+    } finally {
+      closing.abort();
+    }
+  }
+
+  async #call<T>(
+    path: string,
+    init: RequestInit,
+    token: string | undefined,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const closing = new AbortController();
+    const both = AbortSignal.any([signal, closing.signal]);
+    try {
+      const answer = this.#fetch(path, init, token, both).then(unwrap<T>);
+      return await within(this.#clock, CALL_TIMEOUT_MS, answer);
+    } finally {
+      closing.abort();
+    }
+  }
+
+  #fetch(path: string, init: RequestInit, token: string | undefined, signal: AbortSignal) {
+    const headers = new Headers(init.headers);
+    if (token) headers.set("Authorization", `Bearer ${token}`);
+    const policy = { credentials: "omit", cache: "no-store" } as const;
+    return fetch(this.#base + path, { ...init, ...policy, headers, signal });
+  }
+}
+
+async function unwrap<T>(response: Response): Promise<T> {
+  const body = await response.json().catch(() => null);
+  if (response.ok && body?.success === true) return body.data;
+  const seconds = Number(body?.retry_after ?? response.headers.get("Retry-After"));
+  throw new RelayError(
+    response.status,
+    body?.type || "",
+    body?.error || `The relay answered ${response.status}.`,
+    seconds > 0 ? seconds * 1_000 : 0,
+  );
+}

@@ -1,0 +1,83 @@
+/** Sends the visitor's messages, one after another, each until the relay has answered for it. */
+
+import type { Backoff } from "./backoff.ts";
+import type { Client } from "./client.ts";
+import type { Conversation } from "./conversation.ts";
+import type { Exclusively } from "./lock.ts";
+import type { SessionKeeper } from "./session.ts";
+import type { Unsent } from "./storage.ts";
+import { RelayError, retryAfterMs } from "./wire.ts";
+
+export class Outbox {
+  #client: Client;
+  #conversation: Conversation;
+  #session: SessionKeeper;
+  #backoff: Backoff;
+  #exclusively: Exclusively;
+  #isRunning = false;
+
+  constructor(
+    client: Client,
+    conversation: Conversation,
+    session: SessionKeeper,
+    backoff: Backoff,
+    exclusively: Exclusively,
+  ) {
+    this.#client = client;
+    this.#conversation = conversation;
+    this.#session = session;
+    this.#backoff = backoff;
+    this.#exclusively = exclusively;
+  }
+
+  /** Sends until nothing is left to be sent; a second call while one runs does nothing. */
+  async run(signal: AbortSignal): Promise<void> {
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    try {
+      while (!signal.aborted && this.#conversation.next()) await this.#sendNext(signal);
+    } finally {
+      this.#isRunning = false;
+    }
+  }
+
+  /** Retries at once whatever is waiting to be retried. */
+  wake(): void {
+    this.#backoff.wake();
+  }
+
+  async #sendNext(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#exclusively(async () => {
+        // Asked anew: while this tab waited for its turn, another may have sent the message.
+        const message = this.#conversation.next();
+        if (message && !signal.aborted) await this.#attempt(message, signal);
+      });
+      this.#backoff.reset();
+    } catch (error) {
+      await this.#backoff.wait(signal, retryAfterMs(error));
+    }
+  }
+
+  /** Tries once. Returns when the message's fate is known, throws when it is to be tried again. */
+  async #attempt(message: Unsent, signal: AbortSignal): Promise<void> {
+    const { key, text } = message;
+    const session = this.#session.current;
+    const addressee = message.addressee === undefined ? (session?.id ?? null) : message.addressee;
+    if (addressee !== null && addressee !== session?.id) return this.#conversation.readdress(key);
+    this.#conversation.address(key, addressee);
+
+    const token = this.#session.token;
+    const body = addressee === null ? { message: text } : { session_id: addressee, message: text };
+    try {
+      const accepted = await this.#client.post(body, key, token, signal);
+      this.#session.enter(accepted.session_id, accepted.session_token);
+      this.#conversation.confirm(key, accepted.message_id);
+    } catch (error) {
+      if (!(error instanceof RelayError) || !error.isFinal) throw error;
+      if (!error.refusesSession || !token) return this.#conversation.fail(key, error.message);
+      this.#session.leave(token, error);
+      this.#conversation.readdress(key);
+    }
+  }
+}

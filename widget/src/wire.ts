@@ -1,0 +1,70 @@
+/** The relay's bodies as the visitor's side sees them (wire contract, version 1). */
+
+export type Role = "visitor" | "agent" | "operator" | "system";
+
+/** One line of the transcript. */
+export interface Entry {
+  readonly id: number;
+  readonly role: Role;
+  readonly text: string;
+  /** The visitor's message that a reply answers, or null. */
+  readonly message_id: number | null;
+  /** RFC 3339. */
+  readonly timestamp: string;
+}
+
+/** The body of `POST /messages`; without `session_id` it opens a session. */
+export interface NewMessage {
+  readonly session_id?: string;
+  readonly message: string;
+}
+
+export interface Accepted {
+  readonly message_id: number;
+  readonly session_id: string;
+  /** Only in the answer that opens a session. */
+  readonly session_token?: string;
+}
+
+export interface TranscriptPage {
+  /** Oldest first. */
+  readonly messages: readonly Entry[];
+  /** Where the event stream is to go on from. */
+  readonly cursor: string;
+  readonly has_more: boolean;
+}
+
+export interface Replies {
+  readonly responses: readonly Entry[];
+  readonly cursor: string;
+}
+
+/** An answer that is not success; its message is the relay's sentence for a person. */
+export class RelayError extends Error {
+  constructor(
+    readonly status: number,
+    /** The relay's stable name for the error; empty when something else answered in its place. */
+    readonly type: string,
+    sentence: string,
+    readonly retryAfterMs: number,
+  ) {
+    super(sentence);
+  }
+
+  /** The relay no longer accepts the session's token. */
+  get refusesSession(): boolean {
+    return (this.status === 401 || this.status === 403) && this.type !== "";
+  }
+
+  /** The same call would get the same answer again. */
+  get isFinal(): boolean {
+    const { status } = this;
+    if (status === 401 || status === 403) return this.refusesSession;
+    return status >= 400 && status < 500 && status !== 408 && status !== 425 && status !== 429;
+  }
+}
+
+/** How long the relay asked to be left alone, in milliseconds; 0 when it did not. */
+export function retryAfterMs(error: unknown): number {
+  return error instanceof RelayError ? error.retryAfterMs : 0;
+}

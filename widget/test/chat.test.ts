@@ -1,0 +1,488 @@
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { Chat } from "../src/chat.ts";
+import { Store } from "../src/storage.ts";
+import { TestClock } from "./clock.ts";
+import { type Call, FakeRelay, type Fault, refuse } from "./fake-relay.ts";
+import { MemoryStorage } from "./memory-storage.ts";
+
+const POST = "POST /messages";
+const TRANSCRIPT = "GET /sessions/{id}/messages";
+const EVENTS = "GET /sessions/{id}/events";
+const REPLIES = "GET /responses/{id}";
+
+let relay: FakeRelay;
+let clock: TestClock;
+let storage: MemoryStorage;
+let pages: AbortController[];
+
+beforeEach(async () => {
+  relay = await FakeRelay.start();
+  clock = new TestClock();
+  storage = new MemoryStorage();
+  pages = [];
+});
+
+afterEach(async () => {
+  for (const page of pages) page.abort();
+  await relay.stop();
+});
+
+/** One visitor's page; jitter is always the whole delay, so that a retry waits for the clock. */
+class Page {
+  readonly chat: Chat;
+  #life = new AbortController();
+
+  constructor() {
+    pages.push(this.#life);
+    const platform = { storage, clock, random: () => 1, exclusively: inTurn };
+    this.chat = new Chat(relay.address, platform, this.#life.signal);
+    this.chat.start();
+  }
+
+  leave(): void {
+    this.#life.abort();
+  }
+
+  get shown(): string[] {
+    return this.chat.conversation.rows.map(({ text, delivery }) =>
+      delivery ? `${text} (${delivery})` : text,
+    );
+  }
+
+  /** Resolves once this is what the visitor sees. */
+  async shows(...expected: string[]): Promise<void> {
+    while (JSON.stringify(this.shown) !== JSON.stringify(expected)) {
+      await new Promise((resolve) =>
+        this.chat.conversation.addEventListener("change", resolve, { once: true }),
+      );
+    }
+  }
+}
+
+let turn: Promise<unknown> = Promise.resolve();
+function inTurn<T>(work: () => Promise<T>): Promise<T> {
+  const result = turn.then(work);
+  turn = result.catch(() => {});
+  return result;
+}
+
+async function openSession(page: Page): Promise<void> {
+  page.chat.send("hi");
+  await page.shows("hi (sent)");
+  await relay.until(() => relay.streamCount === 1);
+}
+
+/** Lets calls that are on their way arrive: these set out later. Gives all that arrived. */
+async function callsSoFar(): Promise<Call[]> {
+  for (let trip = 0; trip < 3; trip++) await fetch(`${relay.address}/api/v1/mark`);
+  return relay.calls.filter((call) => call.name !== "GET /mark");
+}
+
+const breakOff: Fault = (_call, response) => {
+  response.destroy();
+  return true;
+};
+
+/** The relay does what it was asked to, but nobody hears of it. */
+const loseAnswer: Fault = (_call, response) => {
+  response.end = () => response.destroy();
+  return false;
+};
+
+/** What a firewall in front of the relay may say. */
+const block: Fault = (_call, response) => {
+  response.writeHead(403, { "Content-Type": "text/html" }).end("<h1>Blocked</h1>");
+  return true;
+};
+
+function answerWith(status: number, type: string, sentence: string, retryAfter?: number): Fault {
+  return (_call, response) => {
+    refuse(response, status, type, sentence, retryAfter);
+    return true;
+  };
+}
+
+function keys(calls: Call[]): unknown[] {
+  return calls.map((call) => call.headers["idempotency-key"]);
+}
+
+test("a page without a session makes no call", async () => {
+  new Page();
+  assert.deepEqual(await callsSoFar(), []);
+});
+
+test("the first message opens a session, and the reply is pushed", async () => {
+  const page = new Page();
+  await openSession(page);
+  const [post] = relay.called(POST);
+  assert.deepEqual(post?.body, { message: "hi" });
+  assert.equal(post?.headers.authorization, undefined);
+  relay.say("session-1", "agent", "hello", 1);
+  await page.shows("hi (sent)", "hello");
+  assert.match(String(relay.called(EVENTS)[0]?.headers.authorization), /^Bearer token-session-1/);
+});
+
+test("messages go out one after another, and only the first opens the session", async () => {
+  const page = new Page();
+  let isOpen = true;
+  for (const text of ["a", "b", "c"]) {
+    relay.once(POST, () => {
+      assert.ok(isOpen, "one call at a time");
+      isOpen = false;
+      setImmediate(() => {
+        isOpen = true;
+      });
+      return false;
+    });
+    page.chat.send(text);
+  }
+  await page.shows("a (sent)", "b (sent)", "c (sent)");
+  const bodies = relay.called(POST).map((call) => call.body);
+  assert.deepEqual(bodies, [
+    { message: "a" },
+    { session_id: "session-1", message: "b" },
+    { session_id: "session-1", message: "c" },
+  ]);
+  assert.deepEqual(
+    relay.entries.map((entry) => entry.text),
+    ["a", "b", "c"],
+  );
+});
+
+test("a reload restores the conversation and goes on from its end", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.say("session-1", "agent", "hello", 1);
+  await page.shows("hi (sent)", "hello");
+  page.leave();
+  await relay.until(() => relay.streamCount === 0);
+  relay.say("session-1", "agent", "while you were away");
+  const next = new Page();
+  await next.shows("hi (sent)", "hello", "while you were away");
+  await relay.until(() => relay.streamCount === 1);
+  assert.equal(relay.called(EVENTS).at(-1)?.headers["last-event-id"], "3");
+});
+
+test("a lost answer is asked for again with the same key and body, and stored once", async () => {
+  const page = new Page();
+  relay.once(POST, loseAnswer);
+  page.chat.send("hi");
+  await clock.sleeping(1_000);
+  clock.advance(1_000);
+  await page.shows("hi (sent)");
+  const posts = relay.called(POST);
+  assert.equal(posts.length, 2);
+  assert.equal(new Set(keys(posts)).size, 1);
+  assert.deepEqual(posts[0]?.body, posts[1]?.body);
+  assert.equal(relay.entries.length, 1);
+  await relay.until(() => relay.streamCount === 1);
+});
+
+test("an unsent message goes out once after a reload, with its key", async () => {
+  const page = new Page();
+  relay.once(POST, loseAnswer);
+  page.chat.send("hi");
+  await clock.sleeping(1_000);
+  page.leave();
+  const next = new Page();
+  assert.deepEqual(next.shown, ["hi (sending)"]);
+  await next.shows("hi (sent)");
+  assert.equal(new Set(keys(relay.called(POST))).size, 1);
+  assert.equal(relay.entries.length, 1);
+});
+
+test("two tabs with one storage send a message once", async () => {
+  relay.once(POST, answerWith(503, "unavailable", "Not now.", 1));
+  const page = new Page();
+  page.chat.send("hi");
+  await clock.sleeping(2_000);
+  const other = new Page();
+  await other.shows("hi (sent)");
+  clock.advance(2_000);
+  page.chat.sync(null);
+  await page.shows("hi (sent)");
+  assert.equal(relay.entries.length, 1);
+  assert.equal(relay.called(POST).length, 2);
+});
+
+test("429 is retried by itself, not before the time the relay named", async () => {
+  const page = new Page();
+  relay.once(POST, answerWith(429, "rate_limited", "Too many.", 7));
+  page.chat.send("hi");
+  const delay = await clock.sleeping(7_000, 9_000);
+  assert.equal(delay, 8_000);
+  clock.advance(6_999);
+  assert.equal((await callsSoFar()).filter((call) => call.name === POST).length, 1);
+  assert.deepEqual(page.shown, ["hi (sending)"]);
+  clock.advance(1_001);
+  await page.shows("hi (sent)");
+  assert.equal(new Set(keys(relay.called(POST))).size, 1);
+});
+
+test("the network's return ends the wait", async () => {
+  const page = new Page();
+  relay.once(POST, breakOff);
+  page.chat.send("hi");
+  await clock.sleeping(1_000);
+  page.chat.wake();
+  await page.shows("hi (sent)");
+});
+
+test("a refused message fails with the relay's sentence, and a retry has a new key", async () => {
+  const page = new Page();
+  relay.once(POST, answerWith(413, "payload_too_large", "The message is too long."));
+  page.chat.send("hi");
+  await page.shows("hi (failed)");
+  const [row] = page.chat.conversation.rows;
+  assert.equal(row?.error, "The message is too long.");
+  page.chat.retry(String(row?.name));
+  await page.shows("hi (sent)");
+  assert.equal(new Set(keys(relay.called(POST))).size, 2);
+});
+
+test("a proxy's 403 page is no reason to leave the session", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.once(POST, block);
+  relay.once(EVENTS, block);
+  relay.cutStreams();
+  await clock.sleeping(1_000);
+  clock.advance(1_000);
+  await relay.until(() => relay.called(EVENTS).length === 2);
+  page.chat.send("more");
+  await relay.until(() => relay.called(POST).length === 2);
+  await clock.sleeping(1_000);
+  clock.advance(2_000);
+  await page.shows("hi (sent)", "more (sent)");
+  assert.equal(relay.called(POST).at(-1)?.body.session_id, "session-1");
+});
+
+test("after a 401 the message opens a new session, without the token", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.once(POST, answerWith(401, "unauthorized", "The token is not good."));
+  page.chat.send("still there?");
+  await page.shows("hi (sent)", "still there? (sent)");
+  const [, refused, opening] = relay.called(POST);
+  assert.equal(refused?.body.session_id, "session-1");
+  assert.deepEqual(opening?.body, { message: "still there?" });
+  assert.equal(opening?.headers.authorization, undefined);
+  assert.equal(new Set(keys(relay.called(POST))).size, 3, "another body takes another key");
+  await relay.until(() => relay.streams.join() === "session-2");
+  relay.say("session-2", "agent", "yes", 2);
+  await page.shows("hi (sent)", "still there? (sent)", "yes");
+});
+
+test("after a 403 the new session is opened with the earlier token", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.once(POST, answerWith(403, "forbidden", "Not your session."));
+  page.chat.send("still there?");
+  await page.shows("hi (sent)", "still there? (sent)");
+  const opening = relay.called(POST).at(-1);
+  assert.deepEqual(opening?.body, { message: "still there?" });
+  assert.equal(opening?.headers.authorization, relay.called(POST)[1]?.headers.authorization);
+});
+
+test("an earlier token that opens nothing is dropped", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.once(POST, answerWith(403, "forbidden", "Not your session."));
+  relay.once(POST, answerWith(403, "forbidden", "Not your token."));
+  page.chat.send("still there?");
+  await page.shows("hi (sent)", "still there? (sent)");
+  assert.equal(relay.called(POST).at(-1)?.headers.authorization, undefined);
+});
+
+test("an unsent message whose session is over opens a new one, under a new key", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.once(POST, breakOff);
+  page.chat.send("more");
+  await clock.sleeping(1_000);
+  page.leave();
+  new Store(relay.address, storage).session = undefined;
+  const next = new Page();
+  await next.shows("more (sent)");
+  const [, first, last] = relay.called(POST);
+  assert.deepEqual([first?.body.session_id, last?.body.session_id], ["session-1", undefined]);
+  assert.equal(new Set(keys([first, last] as Call[])).size, 2);
+});
+
+test("a repeat stays the same though another session was opened meanwhile", async () => {
+  const page = new Page();
+  relay.once(POST, loseAnswer);
+  page.chat.send("hi");
+  await clock.sleeping(1_000);
+  relay.tokens.set("other", "secret");
+  new Store(relay.address, storage).session = { id: "other", token: "secret" };
+  clock.advance(1_000);
+  await page.shows("hi (sent)");
+  assert.deepEqual(relay.called(POST)[1]?.body, { message: "hi" });
+  assert.equal(relay.entries.length, 1);
+});
+
+test("a relay that refuses even to open a session is not asked for ever", async () => {
+  const page = new Page();
+  relay.once(POST, answerWith(403, "forbidden", "This page may not."));
+  page.chat.send("hi");
+  await page.shows("hi (failed)");
+  assert.equal(relay.called(POST).length, 1);
+});
+
+test("a session that is refused at restoring is left, and the next message opens one", async () => {
+  const page = new Page();
+  await openSession(page);
+  page.leave();
+  relay.tokens.set("session-1", "another");
+  const next = new Page();
+  await relay.until(() => relay.called(TRANSCRIPT).length === 2);
+  next.chat.send("hello?");
+  await next.shows("hello? (sent)");
+  assert.equal(relay.called(POST).at(-1)?.body.session_id, undefined);
+});
+
+test("a stream that is cut goes on where it was, with nothing lost or repeated", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.say("session-1", "agent", "one", 1);
+  await page.shows("hi (sent)", "one");
+  relay.cutStreams();
+  await relay.until(() => relay.streamCount === 0);
+  relay.say("session-1", "agent", "two");
+  await clock.sleeping(1_000);
+  clock.advance(1_000);
+  await page.shows("hi (sent)", "one", "two");
+  assert.equal(relay.called(EVENTS).at(-1)?.headers["last-event-id"], "2");
+  assert.equal(relay.called(REPLIES).length, 0, "a cut is no reason to poll");
+});
+
+test("events of a kind not known yet, and comments, do no harm", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.write('event: chunk\ndata: {"message_id":1,"offset":0,"text":"he"}\n\n');
+  relay.write(": still here\n\nevent: status\ndata: not even JSON\n\n");
+  relay.say("session-1", "agent", "hello", 1);
+  await page.shows("hi (sent)", "hello");
+});
+
+test("forty seconds without a byte mean a dead stream", async () => {
+  const page = new Page();
+  await openSession(page);
+  await clock.sleeping(40_000);
+  clock.advance(40_000);
+  await relay.until(() => relay.streamCount === 0);
+  await clock.sleeping(1_000);
+  clock.advance(1_000);
+  await relay.until(() => relay.streamCount === 1);
+  assert.equal(relay.called(EVENTS).length, 2);
+});
+
+test("an unknown cursor reloads the transcript", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.once(EVENTS, answerWith(400, "unknown_cursor", "The cursor is not known."));
+  relay.cutStreams();
+  for (let tries = 0; tries < 2; tries++) {
+    await clock.sleeping(1_000, 2_000);
+    clock.advance(2_000);
+    await relay.until(() => relay.called(EVENTS).length > tries + 1);
+  }
+  await relay.until(() => relay.streamCount === 1);
+  assert.equal(relay.called(TRANSCRIPT).length, 2);
+  relay.say("session-1", "agent", "hello", 1);
+  await page.shows("hi (sent)", "hello");
+});
+
+test("a proxy that buffers the stream leads to long polling, and the stream is tried again", async () => {
+  const page = new Page();
+  relay.greeting = "";
+  page.chat.send("hi");
+  await relay.until(() => relay.streamCount === 1);
+  await clock.sleeping(10_000);
+  clock.advance(10_000);
+  await clock.sleeping(1_000);
+  clock.advance(1_000);
+  await relay.until(() => relay.holdCount === 1);
+  relay.say("session-1", "agent", "hello", 1);
+  await page.shows("hi (sent)", "hello");
+  await relay.until(() => relay.holdCount === 1);
+  assert.equal(relay.called(REPLIES).at(-1)?.query.get("after"), "2");
+
+  relay.greeting = ": hello\n\n";
+  clock.advance(5 * 60_000);
+  await clock.sleeping(1_000, 2_000);
+  clock.advance(2_000);
+  await relay.until(() => relay.streamCount === 1);
+});
+
+test("a stream that fails twice while polling works leads to long polling", async () => {
+  const page = new Page();
+  relay.once(EVENTS, breakOff);
+  relay.once(EVENTS, answerWith(502, "", "Bad gateway."));
+  page.chat.send("hi");
+  await relay.until(() => relay.called(REPLIES).length === 1);
+  await clock.sleeping(1_000);
+  clock.advance(1_000);
+  await relay.until(() => relay.called(EVENTS).length === 2);
+  await clock.sleeping(1_000);
+  clock.advance(1_000);
+  await relay.until(() => relay.holdCount === 1);
+  relay.say("session-1", "agent", "hello", 1);
+  await page.shows("hi (sent)", "hello");
+  assert.equal(relay.called(EVENTS).length, 2);
+});
+
+test("a network that is down for all calls does not lead to long polling", async () => {
+  const page = new Page();
+  for (let tries = 0; tries < 2; tries++) {
+    relay.once(EVENTS, breakOff);
+    relay.once(REPLIES, breakOff);
+  }
+  page.chat.send("hi");
+  for (const delay of [1_000, 2_000]) {
+    await clock.sleeping(delay);
+    clock.advance(delay);
+  }
+  await relay.until(() => relay.streamCount === 1);
+  assert.equal(relay.called(EVENTS).length, 3);
+});
+
+test("earlier pages are loaded from the oldest entry on", async () => {
+  const page = new Page();
+  await openSession(page);
+  for (let number = 2; number <= 60; number++) relay.say("session-1", "agent", `${number}`);
+  page.leave();
+  const next = new Page();
+  await next.shows(...Array.from({ length: 50 }, (_, index) => `${index + 11}`));
+  assert.equal(next.chat.conversation.hasEarlier, true);
+  await next.chat.loadEarlier();
+  assert.equal(relay.called(TRANSCRIPT).at(-1)?.query.get("before"), "11");
+  assert.equal(next.shown.length, 60);
+  assert.equal(next.chat.conversation.hasEarlier, false);
+});
+
+test("a tab takes up the session that another tab opened", async () => {
+  const page = new Page();
+  const other = new Page();
+  await openSession(page);
+  other.chat.sync("another script's key");
+  assert.deepEqual(other.shown, []);
+  other.chat.sync(`postern:${relay.address}:session`);
+  await other.shows("hi (sent)");
+  await relay.until(() => relay.streamCount === 2);
+});
+
+test("nothing runs on for a page that was left", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.once(POST, breakOff);
+  page.chat.send("more");
+  await clock.sleeping(1_000);
+  page.leave();
+  await relay.until(() => relay.streamCount === 0);
+  const calls = relay.calls.length;
+  clock.advance(60_000);
+  assert.equal((await callsSoFar()).length, calls);
+});
