@@ -1,5 +1,6 @@
 //! What both halves need of the machine they run on: keys, files of their own, logs, signals.
 
+pub mod fault;
 pub mod file;
 pub mod key;
 pub mod log;

@@ -55,7 +55,9 @@ mod tests {
     #[test]
     fn a_success_begins_anew() {
         let mut backoff = Backoff::new();
-        (0..20).for_each(|_| drop(backoff.next(None)));
+        for _ in 0..20 {
+            backoff.next(None);
+        }
         backoff.reset();
         assert!(backoff.next(None) <= 2 * LEAST);
     }

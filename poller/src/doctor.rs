@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use postern_shared::{Metadata, MessageId, Timestamp};
+use postern_shared::{MessageId, Metadata, Timestamp};
 use serde::Serialize;
 use tokio::time::{self, Instant};
 
@@ -84,7 +84,9 @@ fn unreachable(relay: &Relay, problem: &RelayError) -> String {
 
 fn check_tls(relay: &Relay) -> Finding {
     match (relay.address().scheme(), relay.is_private()) {
-        ("https", _) => Finding::good("tls", "the connection is encrypted and its certificate good"),
+        ("https", _) => {
+            Finding::good("tls", "the connection is encrypted and its certificate good")
+        }
         (_, true) => Finding::good("tls", "not encrypted, but it never leaves this machine"),
         _ => Finding::bad(
             "tls",

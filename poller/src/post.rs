@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use postern_host::fault;
 use postern_shared::MessageId;
 use postern_shared::poller::{NackRequest, PostReply};
 use tokio::task::JoinSet;
@@ -111,6 +112,7 @@ async fn post(bridge: &Bridge, outgoing: &Outgoing) -> Result<Progress, PollerEr
     };
     match told {
         Ok(()) => {
+            fault::point("poller: relay told, queue not cleared");
             debug!(message.id = %message, "the relay has it");
             bridge.queue.finish(message).await?;
         }

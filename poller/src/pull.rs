@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use postern_host::fault;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -36,7 +37,9 @@ async fn pull_forever(bridge: &Bridge) -> Result<(), PollerError> {
                 backoff.reset();
                 if !leased.is_empty() {
                     debug!(messages = leased.len(), "leased");
+                    fault::point("poller: leased, not journaled");
                     bridge.queue.take_in(leased).await?;
+                    fault::point("poller: journaled, agent not asked");
                     bridge.signals.leased.notify_one();
                 }
             }

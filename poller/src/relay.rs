@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use postern_shared::operator::Health;
 use postern_shared::poller::{
     ExtendRequest, Extended, Inbox, LeaseRequest, Leased, LeasedMessage, NackRequest, Nacked,
     PostReply, ReplyStored,
 };
-use postern_shared::operator::Health;
 use postern_shared::{BASE_PATH, ErrorType, Failure, IDEMPOTENCY_KEY, MessageId, Success};
 use reqwest::header::{self, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
@@ -171,11 +171,7 @@ impl Relay {
     ///
     /// # Errors
     /// [`RelayError`].
-    pub async fn nack(
-        &self,
-        message: MessageId,
-        body: &NackRequest,
-    ) -> Result<Nacked, RelayError> {
+    pub async fn nack(&self, message: MessageId, body: &NackRequest) -> Result<Nacked, RelayError> {
         self.send(self.post(&format!("/inbox/{message}/nack"), body)).await
     }
 
@@ -233,7 +229,11 @@ fn base_url(address: &str) -> Result<Url, RelayError> {
         && url.password().is_none()
         && url.query().is_none()
         && url.fragment().is_none();
-    if plain { Ok(url) } else { Err(RelayError::BadAddress("only scheme, host, port and path".into())) }
+    if plain {
+        Ok(url)
+    } else {
+        Err(RelayError::BadAddress("only scheme, host, port and path".into()))
+    }
 }
 
 async fn read<T: DeserializeOwned>(call: RequestBuilder) -> Result<T, RelayError> {

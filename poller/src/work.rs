@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use postern_host::fault;
 use postern_shared::{MessageId, SessionId, Timestamp};
 use tokio::task::JoinSet;
 use tokio::time;
@@ -131,7 +132,9 @@ async fn work_on(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
         let for_good = retry_after_seconds.is_none();
         warn!(message.id = %message, session.id = %session, attempts, for_good, %error, "the agent failed");
     }
+    fault::point("poller: agent done, not journaled");
     bridge.queue.settle(message, outcome).await?;
+    fault::point("poller: outcome journaled, relay not told");
     bridge.signals.settled.notify_one();
     Ok(())
 }

@@ -2,6 +2,7 @@
 //!
 //! One test, in a process of its own: nobody else's sockets are in the way.
 #![cfg(target_os = "linux")]
+#![expect(clippy::disallowed_methods, reason = "there must be something to find")]
 
 use std::io::Read;
 use std::net::{TcpListener, TcpStream};

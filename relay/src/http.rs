@@ -21,8 +21,10 @@ use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{Any, CorsLayer};
-use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
-use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
+use tower_http::request_id::{
+    MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
+};
+use tracing::{Instrument, info_span};
 
 use crate::clock::Clock;
 use crate::config::{Keys, Limits};
@@ -59,12 +61,11 @@ pub(crate) fn router(app: App) -> Router {
         .merge(assets::routes())
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .fallback(async || ApiError::NotFound("there is nothing at this path"))
-        .layer(middleware::from_fn_with_state(app.clone(), count_request))
         .layer(CatchPanicLayer::custom(|_| ApiError::Panicked.into_response()))
+        .layer(middleware::from_fn_with_state(app.clone(), observe_request))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         .layer(middleware::from_fn(drop_odd_request_id))
-        .layer(SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION]))
         .with_state(app)
 }
 
@@ -134,17 +135,20 @@ async fn drop_odd_request_id(mut request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-async fn count_request(
+/// Counts a request, and puts its id beside whatever is logged on the way.
+async fn observe_request(
     State(app): State<App>,
     route: Option<MatchedPath>,
     request: Request,
     next: Next,
 ) -> Response {
-    let method = request.method().clone();
-    let response = next.run(request).await;
+    let id = request.extensions().get::<RequestId>().and_then(|id| id.header_value().to_str().ok());
+    let span = info_span!("request", id);
+    // Any word can be sent as a method; a stranger must not be able to make new series.
+    let method = known_method(request.method());
+    let response = next.run(request).instrument(span).await;
     let labels = RequestLabels {
-        // Any word can be sent as a method; a stranger must not be able to make new series.
-        method: known_method(&method).into(),
+        method: method.into(),
         route: route.map_or_else(|| "unmatched".into(), |route| route.as_str().into()),
         status: response.status().as_u16(),
     };

@@ -39,9 +39,13 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("postern_relay");
         let messages = Counter::default();
-        registry.register("messages", "Visitors' messages stored", messages.clone());
+        registry.register(
+            "messages",
+            "Visitors' messages accepted, repeats included",
+            messages.clone(),
+        );
         let replies = Counter::default();
-        registry.register("replies", "Agents' replies stored", replies.clone());
+        registry.register("replies", "Agents' replies accepted, repeats included", replies.clone());
         let dead_letters = Counter::default();
         registry.register("dead_letters", "Messages given up", dead_letters.clone());
         let requests = Family::default();

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use postern_tests::{ADMIN_KEY, API_KEY, Caller, Process, binary};
+use postern_tests::{ADMIN_KEY, API_KEY, Caller, Process, binary, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -151,6 +151,38 @@ async fn a_poller_ends_well_on_sigterm_while_it_waits() {
     let (status, log) = poller.end().await;
     assert_eq!(status.code(), Some(0), "{log:?}");
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn an_agent_does_not_outlive_a_poller_that_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_relay, address) = Process::relay(&folder.path().join("relay.db"), ANY_PORT).await;
+    let (queue, pids) = (folder.path().join("poller.db"), folder.path().join("pids"));
+    let url = format!("http://{address}");
+    let command = format!("sleep 1000 & echo $$ $! > {}; wait", pids.display());
+    let args = [
+        "run",
+        "--relay",
+        &url,
+        "--queue",
+        queue.to_str().unwrap(),
+        "--agent",
+        "exec",
+        "--exec",
+        &command,
+    ];
+    let poller = Process::start("postern-poller", &args);
+    accept_messages(address, 1).await;
+    let running = async || std::fs::read_to_string(&pids).is_ok_and(|pids| pids.ends_with('\n'));
+    eventually("the agent", running).await;
+    let pids = std::fs::read_to_string(&pids).unwrap();
+    let pids: Vec<_> = pids.split_whitespace().map(|pid| format!("/proc/{pid}/fd")).collect();
+    assert_eq!(pids.len(), 2);
+    poller.signal(Signal::KILL);
+    poller.end().await;
+    // A zombie has no descriptors left.
+    let gone = |path: &String| std::fs::read_dir(path).map_or(true, |mut fds| fds.next().is_none());
+    eventually("the agent's end", async || pids.iter().all(gone)).await;
 }
 
 #[tokio::test]

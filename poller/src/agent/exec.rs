@@ -1,13 +1,13 @@
 //! The exec agent: one run of a command per message, in a process group of its own.
 
-use std::future::Future;
-use std::io;
+use std::io::{self, PipeWriter};
 use std::mem;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use clap::Args;
+use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -21,6 +21,18 @@ use super::{AgentConfigError, AgentError, AgentLimits, Question};
 /// What the program must not see: it answers strangers and needs no key to the relay.
 const SECRETS: [&str; 4] =
     ["POSTERN_API_KEY", "POSTERN_API_KEY_FILE", "POSTERN_ADMIN_KEY", "POSTERN_ADMIN_KEY_FILE"];
+
+/// Runs the command of `$1` with a watcher beside it, which kills the group once the lifeline is
+/// cut: a poller that was killed leaves no program running that its successor would start again.
+///
+/// The watcher is started through a subshell so that it is no child of the command, and holds
+/// neither its output nor its lifeline.
+const WATCHED: &str = "\
+    ( { read -r _; kill -KILL 0; } <&3 >/dev/null 2>&1 & )
+    exec 3<&- sh -c \"$1\"";
+
+/// The descriptor of [`WATCHED`]'s lifeline.
+const LIFELINE: i32 = 3;
 
 /// How long a program that was asked to end may take to clean up.
 const GRACE: Duration = Duration::from_secs(2);
@@ -131,23 +143,30 @@ struct Pipes {
 struct ProcessGroup {
     leader: Child,
     id: Pid,
+    /// Cut by the system when this process ends, however it does.
+    _lifeline: PipeWriter,
 }
 
 impl ProcessGroup {
     fn spawn(command: &str) -> io::Result<(Self, Pipes)> {
+        let (watched, lifeline) = io::pipe()?;
         let mut shell = Command::new("sh");
-        shell.args(["-c", command]).process_group(0);
+        shell.args(["-c", WATCHED, "sh", command]).process_group(0);
+        let watched = FdMapping { parent_fd: watched.into(), child_fd: LIFELINE };
+        shell.fd_mappings(vec![watched]).map_err(io::Error::other)?;
         shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for secret in SECRETS {
             shell.env_remove(secret);
         }
         let mut leader = shell.spawn()?;
+        // The command keeps this process's end of the watcher's pipe until it is dropped.
+        drop(shell);
         let id = leader.id().and_then(|id| Pid::from_raw(id.cast_signed()));
         let pipes = (leader.stdin.take(), leader.stdout.take(), leader.stderr.take());
         let (Some(id), (Some(stdin), Some(stdout), Some(stderr))) = (id, pipes) else {
             return Err(io::Error::other("it was started without an id or without pipes"));
         };
-        Ok((Self { leader, id }, Pipes { stdin, stdout, stderr }))
+        Ok((Self { leader, id, _lifeline: lifeline }, Pipes { stdin, stdout, stderr }))
     }
 
     /// Serves the pipes until the program has exited.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use postern_shared::Timestamp;
+use postern_host::fault;
 use postern_shared::poller::{
     ExtendRequest, Extended, Inbox, LeaseRequest, Leased, LeasedMessage, NackRequest, Nacked,
     OpenMessage, Pagination, PostReply, ReplyStored,
@@ -55,6 +56,7 @@ async fn wait_for_lease(
         let leased =
             app.store.lease(limit, lease, app.limits.max_attempts, app.clock.now()).await?;
         if !leased.is_empty() {
+            fault::point("relay: lease stored, answer not sent");
             return Ok(leased);
         }
         tokio::select! {
@@ -89,6 +91,7 @@ pub(super) async fn extend_lease(
     let body: ExtendRequest = read_json(request, app.limits.max_body_bytes).await?;
     let lease = lease_duration(body.lease_seconds)?;
     app.store.extend(message, body.lease_id, lease, app.clock.now()).await?;
+    fault::point("relay: extension stored, answer not sent");
     Ok(ok("Lease extended", Extended { cancelled: false }))
 }
 
@@ -109,6 +112,7 @@ pub(super) async fn nack_message(
     };
     let (attempts, now) = (app.limits.max_attempts, app.clock.now());
     let dead_letter = app.store.nack(message, body.lease_id, nack, attempts, now).await?;
+    fault::point("relay: nack stored, answer not sent");
     app.metrics.dead_letters.inc_by(dead_letter.into());
     Ok(ok("Message given back", Nacked { dead_letter }))
 }
@@ -137,6 +141,7 @@ pub(super) async fn post_reply(
         idempotency: key.as_deref().map(IdempotencyKey::of_poller),
     };
     let response_id = app.store.post_reply(reply, app.clock.now()).await?;
+    fault::point("relay: reply stored, answer not sent");
     app.metrics.replies.inc();
     Ok(ok("Reply stored", ReplyStored { response_id }))
 }

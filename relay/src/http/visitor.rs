@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
+use postern_host::fault;
 use postern_shared::visitor::{MessageAccepted, PostMessage, Responses, Transcript};
 use postern_shared::{Cursor, SessionId, Timestamp, Uid};
 use serde::Deserialize;
@@ -51,6 +52,7 @@ pub(super) async fn post_message(
     let session_token = secret::generate();
     let fresh = fresh_session(&session_token)?;
     let accepted = app.store.accept_message(message, fresh, app.clock.now()).await?;
+    fault::point("relay: message stored, answer not sent");
     app.metrics.messages.inc();
     Ok(ok("Message accepted", message_accepted(accepted, session_token)))
 }

@@ -9,6 +9,7 @@ use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::Semaphore;
 use tokio::task;
+use tracing::warn;
 
 use super::StoreError;
 use super::file::OpenError;
@@ -53,6 +54,10 @@ impl Readers {
             let connection = pool.get().map_err(|e| StoreError::Unavailable(e.to_string()))?;
             query(&connection)
         });
-        ran.await.map_err(|e| StoreError::Broken(e.to_string()))?
+        let result = ran.await.map_err(|e| StoreError::Broken(e.to_string()))?;
+        if let Err(StoreError::Unavailable(cause)) = &result {
+            warn!(error = %cause, "a query failed; its caller is told to come back");
+        }
+        result
     }
 }

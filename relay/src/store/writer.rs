@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::thread;
 
+use postern_host::fault;
 use postern_host::file::FileLock;
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -174,7 +175,9 @@ fn run_jobs(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> rusqlite:
             return Err(rolled_back());
         }
     }
+    fault::point("relay: written, not committed");
     transaction.commit()?;
+    fault::point("relay: committed, nobody told");
     Ok(changes)
 }
 
