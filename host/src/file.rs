@@ -3,6 +3,12 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a claim waits for a process that is just ending: one that was killed while it started
+/// another may live on for a moment in the copy of itself that becomes the other.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Held as long as the database is open; the system releases it however the process ends.
 #[derive(Debug)]
@@ -20,13 +26,23 @@ pub fn claim(database: &Path) -> io::Result<Option<FileLock>> {
     let mut beside = database.as_os_str().to_owned();
     beside.push(".lock");
     let lock = private_file(Path::new(&beside))?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => return Ok(None),
-        Err(TryLockError::Error(cause)) => return Err(cause),
+    if !lock_within(&lock, PATIENCE)? {
+        return Ok(None);
     }
     private_file(database)?;
     Ok(Some(FileLock(lock)))
+}
+
+fn lock_within(file: &File, patience: Duration) -> io::Result<bool> {
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::Error(cause)) => return Err(cause),
+            Err(TryLockError::WouldBlock) if begun.elapsed() > patience => return Ok(false),
+            Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(10)),
+        }
+    }
 }
 
 fn private_file(path: &Path) -> io::Result<File> {

@@ -7,9 +7,12 @@
 
 mod agent;
 mod caller;
+mod chaos;
+pub mod faults;
 mod poller;
 mod process;
 mod relay;
+pub mod torture;
 mod visitor;
 
 use std::future::Future;
@@ -17,6 +20,7 @@ use std::time::Duration;
 
 pub use agent::{Asked, TestAgent};
 pub use caller::{Answer, Caller};
+pub use chaos::{ChaosProxy, Fault};
 pub use poller::{TestPoller, short_leases};
 pub use process::{Process, binary};
 pub use relay::TestRelay;
