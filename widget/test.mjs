@@ -1,4 +1,4 @@
-/** Bundles test/*.test.ts, since Node 20 does not read TypeScript, and runs them by node:test. */
+/** Bundles the *.test.ts of a folder, since Node 20 does not read TypeScript, and runs them. */
 
 import { spawnSync } from "node:child_process";
 import { readdir, rm } from "node:fs/promises";
@@ -6,28 +6,24 @@ import { join } from "node:path";
 import { build } from "esbuild";
 
 const root = import.meta.dirname;
-const outdir = join(root, "node_modules/.cache/postern-tests");
-const names = (await readdir(join(root, "test"))).filter((name) => name.endsWith(".test.ts"));
+const [folder, ...options] = process.argv.slice(2);
+const outdir = join(root, "node_modules/.cache/postern", folder);
+const names = (await readdir(join(root, folder))).filter((name) => name.endsWith(".test.ts"));
 
 await rm(outdir, { recursive: true, force: true });
 await build({
   absWorkingDir: root,
-  entryPoints: names.map((name) => `test/${name}`),
+  entryPoints: names.map((name) => `${folder}/${name}`),
   outdir,
   outExtension: { ".js": ".mjs" },
   bundle: true,
+  packages: "external",
   platform: "node",
   format: "esm",
   target: "node20",
   sourcemap: "inline",
 });
 const files = names.map((name) => join(outdir, name.replace(/\.ts$/, ".mjs")));
-const args = [
-  "--enable-source-maps",
-  "--test",
-  "--test-timeout=60000",
-  ...process.argv.slice(2),
-  ...files,
-];
-const { status } = spawnSync(process.execPath, args, { stdio: "inherit" });
+const args = ["--enable-source-maps", "--test", "--test-timeout=60000", ...options, ...files];
+const { status } = spawnSync(process.execPath, args, { cwd: root, stdio: "inherit" });
 process.exit(status ?? 1);

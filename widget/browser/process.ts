@@ -4,12 +4,11 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { createInterface } from "node:readline";
+import { until } from "./until.ts";
 
 /** Obviously no secrets; 16 characters or more, as the relay demands. */
 export const API_KEY = "test-api-key-not-a-secret";
 export const ADMIN_KEY = "test-admin-key-not-a-secret";
-
-const PATIENCE_MS = 20_000;
 
 const running = new Set<ChildProcess>();
 process.once("exit", () => {
@@ -21,23 +20,22 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => 
 export class Process {
   readonly log: string[] = [];
   #child: ChildProcess;
+  #isOver = false;
   #ended: Promise<void>;
-  #watchers = new Set<() => void>();
 
   private constructor(child: ChildProcess) {
     this.#child = child;
     running.add(child);
     this.#ended = new Promise((resolve) => {
+      child.once("error", (error) => this.log.push(String(error)));
       child.once("close", () => {
         running.delete(child);
+        this.#isOver = true;
         resolve();
       });
     });
     if (!child.stderr) throw new Error("The process has no standard error.");
-    createInterface(child.stderr).on("line", (line) => {
-      this.log.push(line);
-      for (const watcher of this.#watchers) watcher();
-    });
+    createInterface(child.stderr).on("line", (line) => this.log.push(line));
   }
 
   static start(name: string, args: readonly string[]): Process {
@@ -52,24 +50,13 @@ export class Process {
 
   /** Resolves with the first line of the log that holds the text. */
   async lineWith(text: string): Promise<string> {
-    const timeout = AbortSignal.timeout(PATIENCE_MS);
-    for (;;) {
-      const line = this.log.find((line) => line.includes(text));
-      if (line !== undefined) return line;
-      const ended = this.#child.exitCode !== null || this.#child.signalCode !== null;
-      if (ended || timeout.aborted) {
-        throw new Error(`No line with "${text}" in the log:\n${this.log.join("\n")}`);
-      }
-      await new Promise<void>((resolve) => {
-        const watcher = () => {
-          this.#watchers.delete(watcher);
-          resolve();
-        };
-        this.#watchers.add(watcher);
-        timeout.addEventListener("abort", watcher, { once: true });
-        this.#child.once("close", watcher);
-      });
-    }
+    const find = () => this.log.find((line) => line.includes(text));
+    // Where none comes, the log tells more than the difference would.
+    await until(() => this.#isOver || find() !== undefined, true).catch(() => {});
+    const line = find();
+    if (line !== undefined) return line;
+    await this.end("SIGKILL");
+    throw new Error(`No line with "${text}" in the log:\n${this.log.join("\n")}`);
   }
 
   /** Resolves once the process is gone. */

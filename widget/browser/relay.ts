@@ -27,8 +27,17 @@ export class Relay {
   static async start(folder: string, limits: Limits = {}): Promise<Relay> {
     const [process, address] = await serve(folder, "127.0.0.1:0", limits);
     const relay = new Relay(folder, process, address);
-    await relay.#checkWidget();
-    return relay;
+    try {
+      await relay.#checkWidget();
+      return relay;
+    } catch (error) {
+      await relay.kill();
+      throw error;
+    }
+  }
+
+  get log(): readonly string[] {
+    return this.#process.log;
   }
 
   /** As a power cut would. */

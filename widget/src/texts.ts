@@ -14,5 +14,5 @@ export const texts = {
   waiting: "Waiting for a reply",
   /** Said before each message to those who cannot see which side it is on. */
   from: { visitor: "You said:", agent: "Reply:", operator: "Reply:", system: "Notice:" },
-  delivery: { sending: "Sending…", sent: "Sent", failed: "Not sent." },
+  delivery: { sending: "Sending…", sent: "Sent", failed: "Not sent:" },
 };

@@ -26,6 +26,8 @@ export class Log {
   #greeting: HTMLElement;
   #waiting: HTMLElement;
   #shown = new Map<string, Shown>();
+  /** Whether the visitor was reading the newest message when they last scrolled. */
+  #isAtEnd = true;
 
   constructor(greeting: string, actions: LogActions) {
     this.#actions = actions;
@@ -42,11 +44,18 @@ export class Log {
       tabindex: "0",
     });
     this.node.append(this.#earlier, this.#greeting, this.#waiting);
+    this.node.addEventListener("scroll", () => {
+      this.#isAtEnd = this.#seesEnd();
+    });
+    // As the composer grows or a keyboard slides in, the newest message is not to be covered.
+    new ResizeObserver(() => {
+      if (this.#isAtEnd) this.scrollToEnd();
+    }).observe(this.node);
   }
 
   show({ rows, hasEarlier, isWaiting }: Conversation): void {
-    const { scrollTop, scrollHeight, clientHeight } = this.node;
-    const wasAtEnd = scrollHeight - scrollTop - clientHeight < END_TOLERANCE;
+    const { scrollTop } = this.node;
+    const wasAtEnd = this.#seesEnd();
     const newest = rows.at(-1);
     const hasOwnNews = newest?.delivery === "sending" && !this.#shown.has(newest.name);
 
@@ -63,6 +72,12 @@ export class Log {
 
   scrollToEnd(): void {
     this.node.scrollTop = this.node.scrollHeight;
+    this.#isAtEnd = true;
+  }
+
+  #seesEnd(): boolean {
+    const { scrollTop, scrollHeight, clientHeight } = this.node;
+    return scrollHeight - scrollTop - clientHeight < END_TOLERANCE;
   }
 
   /** Makes the children follow the rows. */

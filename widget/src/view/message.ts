@@ -25,7 +25,7 @@ export function showDelivery(node: HTMLElement, row: Row, retry: Retry): void {
   if (delivery === "failed") {
     const again = button("retry", texts.retry);
     again.addEventListener("click", () => retry(name));
-    state.append(` ${error} `, again);
+    state.append(` ${error?.replace(/\.$/, "")}. `, again);
   }
   node.append(state);
 }

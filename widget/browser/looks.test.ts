@@ -1,0 +1,91 @@
+import assert from "node:assert/strict";
+import { mkdir, writeFile } from "node:fs/promises";
+import axe from "axe-core";
+import type { Page } from "playwright-core";
+import { holdPosts } from "./network.ts";
+import { scene } from "./stage.ts";
+
+const SCREENSHOTS = "browser/screenshots";
+const DEVICES = {
+  desktop: { viewport: { width: 1100, height: 760 } },
+  mobile: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
+};
+
+const REPLY = `Yes, two of them: the buckwheat loaf, and on Fridays the chestnut one.
+
+Both are baked before the rye, in an oven that is cleaned the evening before. If you are very \
+sensitive, please ring us first: https://bakery.example/gluten-free`;
+const TOO_LONG = "and could you send me the whole recipe, step by step? ".repeat(8).trim();
+
+for (const [device, options] of Object.entries(DEVICES)) {
+  for (const colorScheme of ["light", "dark"] as const) {
+    scene(
+      `everyone can use it in each state (${device}, ${colorScheme})`,
+      async (stage) => {
+        const agent = await stage.agent();
+        const visitor = await stage.visit({ policy: "none" });
+        const { page } = visitor;
+        const passes = (state: string) => check(page, `${state}-${device}-${colorScheme}`);
+        await visitor.bubble.waitFor();
+        await passes("closed");
+
+        await visitor.open();
+        await passes("empty");
+
+        const release = await holdPosts(stage.context);
+        await visitor.send("Hi! Do you bake anything without gluten?");
+        await visitor.sees("You said: Hi! Do you bake anything without gluten? [Sending…]");
+        await passes("sending");
+
+        await release();
+        await visitor.waiting.waitFor();
+        await passes("waiting");
+
+        await agent.replies(REPLY);
+        await visitor.waiting.waitFor({ state: "hidden" });
+        await visitor.send("Great.");
+        await visitor.send("And are you open on Sundays?");
+        await agent.replies("Glad to hear it.");
+        await agent.replies("From eight to eleven.");
+        await visitor.waiting.waitFor({ state: "hidden" });
+        await passes("conversation");
+
+        await visitor.input.fill(
+          "One more thing:\n- how long does the loaf keep?\n- can I freeze it?",
+        );
+        await passes("writing");
+
+        await visitor.send(TOO_LONG);
+        await visitor.widget.getByRole("button", { name: "Try again" }).waitFor();
+        await passes("failed");
+
+        await visitor.send("Can I order by mail?");
+        await agent.refuses();
+        await visitor.widget.getByText("could not be answered").waitFor();
+        await passes("notice");
+
+        await visitor.send("Never mind. Thank you!");
+        await visitor.waiting.waitFor();
+        await visitor.close();
+        await agent.replies("You are welcome.");
+        await visitor.seesBubble("Open chat, 1 new message", { dot: true });
+        await passes("unread");
+        visitor.expectComplaint(/^Failed to load resource: .* 400/);
+      },
+      {
+        limits: { maxMessageChars: 200 },
+        browser: { ...options, colorScheme, reducedMotion: "reduce" },
+      },
+    );
+  }
+}
+
+/** Takes a picture for whoever judges the looks, and has the rules of accessibility checked. */
+async function check(page: Page, name: string): Promise<void> {
+  await mkdir(SCREENSHOTS, { recursive: true });
+  await writeFile(`${SCREENSHOTS}/${name}.png`, await page.screenshot());
+  if (!(await page.evaluate("'axe' in window"))) await page.evaluate(axe.source);
+  const found = await page.evaluate(`axe.run().then(({ violations }) => violations.flatMap(
+    ({ help, nodes }) => nodes.map(({ target, failureSummary }) => [help, target, failureSummary])))`);
+  assert.deepEqual(found, [], name);
+}
