@@ -59,7 +59,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/health", get(operator::show_health))
         .route("/metrics", get(operator::show_metrics))
         .merge(assets::routes())
-        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        .method_not_allowed_fallback(refuse_method)
         .fallback(async || ApiError::NotFound("there is nothing at this path"))
         .layer(CatchPanicLayer::custom(|_| ApiError::Panicked.into_response()))
         .layer(middleware::from_fn_with_state(app.clone(), observe_request))
@@ -77,6 +77,7 @@ fn visitor_calls() -> Router<App> {
         .route("/responses/{session_id}", get(visitor::list_responses))
         .route("/sessions/{session_id}/events", get(events::stream_events))
         .route("/sessions/{session_id}/messages", get(visitor::show_transcript))
+        .method_not_allowed_fallback(refuse_method)
         .layer(cors())
 }
 
@@ -89,6 +90,12 @@ fn private_calls() -> Router<App> {
         .route("/outbox", post(poller::post_reply))
         .route("/sessions", get(operator::list_sessions))
         .route("/sessions/{session_id}", get(operator::show_session))
+        .route("/deadletters", get(operator::list_dead_letters))
+        .route(
+            "/deadletters/{message_id}",
+            get(operator::show_dead_letter).delete(operator::drop_dead_letter),
+        )
+        .route("/deadletters/{message_id}/requeue", post(operator::requeue_dead_letter))
 }
 
 /// The unversioned paths that older programs know.
@@ -96,6 +103,7 @@ fn visitor_aliases() -> Router<App> {
     Router::new()
         .route("/messages", post(visitor::post_message))
         .route("/responses/{session_id}", get(visitor::list_responses))
+        .method_not_allowed_fallback(refuse_method)
         .layer(cors())
 }
 
@@ -104,6 +112,11 @@ fn private_aliases() -> Router<App> {
         .route("/inbox", get(poller::list_inbox))
         .route("/outbox", post(poller::post_reply))
         .route("/sessions", get(operator::list_sessions))
+}
+
+/// Set within [`cors`] too: a preflight is a method that no route takes.
+async fn refuse_method() -> ApiError {
+    ApiError::MethodNotAllowed
 }
 
 fn cors() -> CorsLayer {
@@ -160,6 +173,7 @@ fn known_method(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::POST => "POST",
+        Method::DELETE => "DELETE",
         Method::HEAD => "HEAD",
         Method::OPTIONS => "OPTIONS",
         _ => "other",

@@ -7,6 +7,7 @@ mod clock;
 pub mod config;
 mod health;
 mod http;
+pub mod maintenance;
 mod metrics;
 pub mod secret;
 mod server;

@@ -1,9 +1,12 @@
-//! `postern-relay`: parse, bind, wait for a signal, shut down.
+//! `postern-relay`: parse, then serve until a signal comes, or do one of the operator's errands.
+
+mod cli;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use cli::{BackupArgs, CheckArgs, DeadLettersArgs, RestoreArgs};
 use postern_host::log::{self, LogArgs};
 use postern_host::{EX_CONFIG, signal};
 use postern_relay::config::ServeArgs;
@@ -27,6 +30,15 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Print a fresh key, good for POSTERN_API_KEY or POSTERN_ADMIN_KEY
     Keygen,
+    /// List, show, requeue or drop the messages that were given up
+    #[command(name = "deadletters")]
+    DeadLetters(DeadLettersArgs),
+    /// Copy the database to a file, while the relay serves
+    Backup(BackupArgs),
+    /// Put a backup in place of the database, which is kept; the relay must be stopped
+    Restore(RestoreArgs),
+    /// Check the database file and what its rows say; exits 0 only when all is well
+    Check(CheckArgs),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +50,10 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         },
+        Command::DeadLetters(args) => args.run(),
+        Command::Backup(args) => args.run(),
+        Command::Restore(args) => args.run(),
+        Command::Check(args) => args.run(),
     }
 }
 

@@ -5,7 +5,8 @@
 //! as an argument, and returns only after what it wrote is on disk.
 
 mod conversation;
-mod file;
+pub(crate) mod dead_letters;
+pub(crate) mod file;
 mod inbox;
 mod outbox;
 mod reader;
@@ -76,9 +77,15 @@ pub enum StoreError {
     /// The message was given up.
     #[error("the message is a dead letter")]
     DeadLetter,
+    /// The message is no dead letter, or not any more.
+    #[error("the message is not a dead letter")]
+    UnknownDeadLetter,
     /// The idempotency key came with another body before.
     #[error("the idempotency key was used with another body")]
     IdempotencyMismatch,
+    /// The idempotency key is too easily guessed to open a session with.
+    #[error("the idempotency key is too short to open a session")]
+    WeakOpeningKey,
     /// More writes are queued than the disk takes.
     #[error("too many writes are waiting")]
     Overloaded,

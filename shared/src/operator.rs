@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::poller::Pagination;
 use crate::visitor::Entry;
-use crate::{Metadata, SessionId, Uid};
+use crate::{MessageId, Metadata, SessionId, Uid};
 
 /// `GET /sessions`: the newest sessions first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,4 +55,57 @@ pub struct Health {
     pub version: String,
     /// Whether a write reached the disk within the last second; always true here.
     pub store_writable: bool,
+}
+
+/// `GET /deadletters`: the messages that were given up, the oldest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetters {
+    /// One page of them.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Which page.
+    pub pagination: Pagination,
+}
+
+/// A message that was given up. Its text is in [`DeadLetterDetail`] only.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetter {
+    /// The message.
+    pub message_id: MessageId,
+    /// Its session.
+    pub session_id: SessionId,
+    /// Who the visitor is over sessions.
+    pub uid: Uid,
+    /// When the relay stored the message.
+    pub timestamp: Timestamp,
+    /// When it was given up.
+    pub given_up_at: Timestamp,
+    /// How often it was leased.
+    pub attempts: u32,
+    /// What went wrong last; `None` when nobody said.
+    pub error: Option<String>,
+}
+
+/// `GET /deadletters/{message_id}`: one of them with what the visitor wrote.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeadLetterDetail {
+    /// The dead letter.
+    pub dead_letter: DeadLetter,
+    /// The message's text as it was sent.
+    pub message: String,
+    /// What came with it; empty when nothing did.
+    pub metadata: Metadata,
+}
+
+/// The answer to `POST /deadletters/{message_id}/requeue`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Requeued {
+    /// The message, which wants an answer again.
+    pub message_id: MessageId,
+}
+
+/// The answer to `DELETE /deadletters/{message_id}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// The message, which stays in its conversation.
+    pub message_id: MessageId,
 }

@@ -100,7 +100,8 @@ impl SmallDisk {
     pub fn fill(&self) {
         let mut ballast = std::fs::File::create(self.file("ballast")).expect("a ballast file");
         let copied = std::io::copy(&mut std::io::repeat(0), &mut ballast);
-        assert_eq!(copied.unwrap_err().kind(), std::io::ErrorKind::StorageFull);
+        let full = copied.expect_err("a disk with an end");
+        assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
     }
 
     /// Gives the space back.

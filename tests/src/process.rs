@@ -15,8 +15,10 @@ use crate::{ADMIN_KEY, API_KEY, soon};
 /// # Panics
 /// When it is not there.
 pub fn binary(name: &str) -> PathBuf {
-    let tests = std::env::current_exe().expect("this test's own path");
-    let folder = tests.parent().and_then(|deps| deps.parent()).expect("a target folder");
+    let own = std::env::current_exe().expect("this program's own path");
+    // Tests lie one folder deeper than binaries.
+    let folder = own.ancestors().skip(1).find(|folder| !folder.ends_with("deps"));
+    let folder = folder.expect("a target folder");
     let path = folder.join(name);
     assert!(path.exists(), "{} is not there: run cargo build --workspace first", path.display());
     path

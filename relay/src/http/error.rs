@@ -10,6 +10,9 @@ use tracing::error;
 
 use crate::store::StoreError;
 
+/// The longest sentence, in characters.
+const MAX_SENTENCE: usize = 250;
+
 /// How long a caller is asked to wait when the store is busy or its disk is full.
 const RETRY_AFTER_SECONDS: u64 = 2;
 
@@ -18,6 +21,8 @@ const RETRY_AFTER_SECONDS: u64 = 2;
 pub(crate) enum ApiError {
     /// A field or header is missing or wrong; the sentence names it.
     Invalid(Cow<'static, str>),
+    /// No cursor of ours; in which parameter or header.
+    UnknownCursor(&'static str),
     /// No credential, or an unknown one.
     Unauthorized(&'static str),
     /// A credential for something else.
@@ -45,12 +50,15 @@ impl From<StoreError> for ApiError {
 impl ApiError {
     /// A wrong field, named first.
     pub(crate) fn field(name: &str, problem: impl std::fmt::Display) -> Self {
-        Self::Invalid(format!("{name} {problem}").into())
+        // Both may repeat what the caller sent.
+        let sentence: String = format!("{name} {problem}").chars().take(MAX_SENTENCE).collect();
+        Self::Invalid(sentence.into())
     }
 
     fn kind(&self) -> ErrorType {
         match self {
             Self::Invalid(_) => ErrorType::InvalidRequest,
+            Self::UnknownCursor(_) => ErrorType::UnknownCursor,
             Self::Unauthorized(_) => ErrorType::Unauthorized,
             Self::Forbidden(_) => ErrorType::Forbidden,
             Self::NotFound(_) => ErrorType::NotFound,
@@ -64,7 +72,7 @@ impl ApiError {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Invalid(_) | Self::UnknownCursor(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
@@ -80,6 +88,9 @@ impl ApiError {
     fn sentence(&self) -> Cow<'static, str> {
         match self {
             Self::Invalid(sentence) => sentence.clone(),
+            Self::UnknownCursor(name) => {
+                format!("{name} must be a cursor that the relay gave out").into()
+            }
             Self::Unauthorized(sentence) | Self::Forbidden(sentence) | Self::NotFound(sentence) => {
                 Cow::Borrowed(sentence)
             }
@@ -98,8 +109,10 @@ fn store_kind(error: &StoreError) -> ErrorType {
     match error {
         StoreError::TokenMissing | StoreError::UnknownToken => ErrorType::Unauthorized,
         StoreError::ForeignToken => ErrorType::Forbidden,
-        StoreError::UnknownSession | StoreError::UnknownMessage => ErrorType::NotFound,
-        StoreError::ForeignMessage => ErrorType::InvalidRequest,
+        StoreError::UnknownSession | StoreError::UnknownMessage | StoreError::UnknownDeadLetter => {
+            ErrorType::NotFound
+        }
+        StoreError::ForeignMessage | StoreError::WeakOpeningKey => ErrorType::InvalidRequest,
         StoreError::UnknownCursor => ErrorType::UnknownCursor,
         StoreError::StaleLease => ErrorType::StaleLease,
         StoreError::NotLeased => ErrorType::NotLeased,
@@ -117,8 +130,12 @@ fn store_status(error: &StoreError) -> StatusCode {
     match error {
         StoreError::TokenMissing | StoreError::UnknownToken => StatusCode::UNAUTHORIZED,
         StoreError::ForeignToken => StatusCode::FORBIDDEN,
-        StoreError::UnknownSession | StoreError::UnknownMessage => StatusCode::NOT_FOUND,
-        StoreError::ForeignMessage | StoreError::UnknownCursor => StatusCode::BAD_REQUEST,
+        StoreError::UnknownSession | StoreError::UnknownMessage | StoreError::UnknownDeadLetter => {
+            StatusCode::NOT_FOUND
+        }
+        StoreError::ForeignMessage | StoreError::UnknownCursor | StoreError::WeakOpeningKey => {
+            StatusCode::BAD_REQUEST
+        }
         StoreError::StaleLease
         | StoreError::NotLeased
         | StoreError::AlreadyAnswered
@@ -138,14 +155,22 @@ fn store_sentence(error: &StoreError) -> &'static str {
         StoreError::ForeignToken => "the session token belongs to another session",
         StoreError::UnknownSession => "session_id names no session",
         StoreError::UnknownMessage => "message_id names no message of a visitor",
+        StoreError::UnknownDeadLetter => "message_id names no dead letter",
         StoreError::ForeignMessage => "message_id names a message of another session",
-        StoreError::UnknownCursor => "the cursor was not given out for this session",
-        StoreError::StaleLease => "lease_id is stale: the message was leased again since",
+        StoreError::UnknownCursor => {
+            "the cursor, in after or Last-Event-ID, was not given out for this session"
+        }
+        StoreError::StaleLease => {
+            "lease_id is not the message's latest lease: it ran out, and the message was leased again"
+        }
         StoreError::NotLeased => "the message is not leased: lease it first",
         StoreError::AlreadyAnswered => "the message has been answered",
         StoreError::DeadLetter => "the message was given up and is a dead letter",
         StoreError::IdempotencyMismatch => {
             "Idempotency-Key was used before with another body: take a new key"
+        }
+        StoreError::WeakOpeningKey => {
+            "Idempotency-Key must have at least 16 characters to open a session, such as a UUID"
         }
         StoreError::Overloaded => "the relay is busy: try again shortly",
         StoreError::Unavailable(_) => "the relay cannot store anything now: try again shortly",

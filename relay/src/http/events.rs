@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{Query, SessionPath, VisitorToken};
+use super::extract::{Query, SessionPath, VisitorToken, cursor};
 use crate::metrics::Held;
 use crate::store::{Entry, SessionKey, Store, Subscription};
 
@@ -29,7 +29,7 @@ const CATCH_UP: u32 = 100;
 /// The query of [`stream_events`]; `Last-Event-ID` goes before it.
 #[derive(Deserialize)]
 pub(super) struct EventsQuery {
-    after: Option<Cursor>,
+    after: Option<String>,
 }
 
 /// `GET /sessions/{session_id}/events`
@@ -40,7 +40,12 @@ pub(super) async fn stream_events(
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let after = last_event_id(&headers)?.or(query.after).unwrap_or_default();
+    let last = headers.get("last-event-id").filter(|last| !last.is_empty());
+    let after = match last {
+        Some(last) => cursor("Last-Event-ID", Some(last.to_str().unwrap_or("?")))?,
+        None => cursor("after", query.after.as_deref())?,
+    };
+    let after = after.unwrap_or_default();
     let session = app.store.authorise(session, token.required()?).await?;
     let changes = app.store.subscribe(session);
     // Read once before the head is sent, so that an unknown cursor is an error and not a silence.
@@ -50,15 +55,6 @@ pub(super) async fn stream_events(
     let mut response = Sse::new(events(open)).keep_alive(keep_alive).into_response();
     forbid_buffering(response.headers_mut());
     Ok(response)
-}
-
-/// Where a reconnecting stream goes on; empty is the same as absent.
-fn last_event_id(headers: &HeaderMap) -> Result<Option<Cursor>, ApiError> {
-    let Some(value) = headers.get("last-event-id").filter(|value| !value.is_empty()) else {
-        return Ok(None);
-    };
-    let cursor = value.to_str().unwrap_or_default().parse();
-    cursor.map(Some).map_err(|problem| ApiError::field("Last-Event-ID", problem))
 }
 
 /// What keeps proxies from holding events back: nginx by its own header, the rest by `no-transform`.

@@ -1,5 +1,6 @@
 //! Extractors: who calls, and what they sent. Every rejection is an [`ApiError`].
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,7 +8,7 @@ use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use postern_shared::{IDEMPOTENCY_KEY, MessageId, SessionId};
+use postern_shared::{Cursor, IDEMPOTENCY_KEY, MessageId, SessionId};
 use serde::de::DeserializeOwned;
 use tokio::time;
 
@@ -112,7 +113,7 @@ impl FromRequestParts<App> for MessagePath {
         let id = path_value(parts, app).await?;
         id.parse()
             .map(|id| Self(MessageId(id)))
-            .map_err(|_| ApiError::field("message_id", "must be a whole number"))
+            .map_err(|_| ApiError::field("message_id", "must be the number of a message"))
     }
 }
 
@@ -153,6 +154,11 @@ impl FromRequestParts<App> for IdempotencyKeyHeader {
     }
 }
 
+/// A cursor as a caller gives it back, if it does.
+pub(super) fn cursor(name: &'static str, text: Option<&str>) -> Result<Option<Cursor>, ApiError> {
+    text.map(|text| text.parse().map_err(|_| ApiError::UnknownCursor(name))).transpose()
+}
+
 /// Reads a body of at most `limit_bytes` as JSON. An error names the field.
 ///
 /// Called by handlers after they know who calls: a stranger's body is not read.
@@ -165,10 +171,15 @@ pub(super) async fn read_json<T: DeserializeOwned>(
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(ApiError::field("the body", "must be a JSON object"));
     }
+    let not_json = |problem: &dyn fmt::Display| {
+        ApiError::field("the body", format_args!("is not JSON: {problem}"))
+    };
     let mut json = serde_json::Deserializer::from_slice(&body);
     let value = serde_path_to_error::deserialize(&mut json)
         .map_err(|e| wrong_field(e.path(), e.inner()))?;
-    json.end().map_err(|e| ApiError::field("the body", format_args!("is not JSON: {e}")))?;
+    json.end().map_err(|e| not_json(&e))?;
+    // What no field takes is not looked into above.
+    str::from_utf8(&body).map_err(|e| not_json(&e))?;
     Ok(value)
 }
 
@@ -182,10 +193,11 @@ async fn read_body(body: Body, limit_bytes: usize) -> Result<Vec<u8>, ApiError> 
     }
 }
 
-/// Names the field that could not be read; a missing one is named by the problem itself.
-fn wrong_field(path: &serde_path_to_error::Path, problem: &impl std::fmt::Display) -> ApiError {
+/// Names the field that could not be read, as far as the reader came to one; a missing field is
+/// named by the problem itself.
+fn wrong_field(path: &serde_path_to_error::Path, problem: &impl fmt::Display) -> ApiError {
     match path.to_string().as_str() {
-        "." => ApiError::field("the request", format_args!("cannot be read: {problem}")),
+        "." | "?" => ApiError::field("the request", format_args!("cannot be read: {problem}")),
         field => ApiError::field(field, format_args!("cannot be read: {problem}")),
     }
 }

@@ -6,12 +6,14 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use postern_shared::Timestamp;
-use postern_shared::operator::{Health, Session, SessionDetail, Sessions};
+use postern_shared::operator::{
+    DeadLetters, Dropped, Health, Requeued, Session, SessionDetail, Sessions,
+};
 use serde::Deserialize;
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{OperatorCaller, Query, SessionPath};
+use super::extract::{MessagePath, OperatorCaller, Query, SessionPath};
 use super::poller::{page, pagination};
 use super::reply::ok;
 use crate::store::SessionRow;
@@ -19,7 +21,7 @@ use crate::store::SessionRow;
 /// A session counts as active this long after the last thing said in it.
 const ACTIVE_FOR: Duration = Duration::from_secs(30 * 60);
 
-/// The query of [`list_sessions`] and [`show_session`].
+/// The query of [`list_sessions`], [`show_session`] and [`list_dead_letters`].
 #[derive(Deserialize)]
 pub(super) struct PageQuery {
     limit: Option<u32>,
@@ -68,6 +70,47 @@ fn session(row: SessionRow) -> Session {
         ip_address: row.ip_address,
         metadata: row.metadata,
     }
+}
+
+/// `GET /deadletters`
+pub(super) async fn list_dead_letters(
+    State(app): State<App>,
+    _: OperatorCaller,
+    Query(query): Query<PageQuery>,
+) -> Result<Response, ApiError> {
+    let page = page(query.limit, query.offset)?;
+    let found = app.store.dead_letters(page).await?;
+    let pagination = pagination(page, &found);
+    Ok(ok("Dead letters", DeadLetters { dead_letters: found.rows, pagination }))
+}
+
+/// `GET /deadletters/{message_id}`
+pub(super) async fn show_dead_letter(
+    State(app): State<App>,
+    _: OperatorCaller,
+    MessagePath(message_id): MessagePath,
+) -> Result<Response, ApiError> {
+    Ok(ok("Dead letter", app.store.dead_letter(message_id).await?))
+}
+
+/// `POST /deadletters/{message_id}/requeue`
+pub(super) async fn requeue_dead_letter(
+    State(app): State<App>,
+    _: OperatorCaller,
+    MessagePath(message_id): MessagePath,
+) -> Result<Response, ApiError> {
+    app.store.requeue(message_id).await?;
+    Ok(ok("Dead letter requeued", Requeued { message_id }))
+}
+
+/// `DELETE /deadletters/{message_id}`
+pub(super) async fn drop_dead_letter(
+    State(app): State<App>,
+    _: OperatorCaller,
+    MessagePath(message_id): MessagePath,
+) -> Result<Response, ApiError> {
+    app.store.drop_dead_letter(message_id).await?;
+    Ok(ok("Dead letter dropped", Dropped { message_id }))
 }
 
 /// `GET /health`

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use postern_shared::Timestamp;
 use postern_host::fault;
+use postern_shared::Timestamp;
 use postern_shared::poller::{
     ExtendRequest, Extended, Inbox, LeaseRequest, Leased, LeasedMessage, NackRequest, Nacked,
     OpenMessage, Pagination, PostReply, ReplyStored,
@@ -114,7 +114,8 @@ pub(super) async fn nack_message(
     let dead_letter = app.store.nack(message, body.lease_id, nack, attempts, now).await?;
     fault::point("relay: nack stored, answer not sent");
     app.metrics.dead_letters.inc_by(dead_letter.into());
-    Ok(ok("Message given back", Nacked { dead_letter }))
+    let told = if dead_letter { "Message given up" } else { "Message given back" };
+    Ok(ok(told, Nacked { dead_letter }))
 }
 
 /// `POST /outbox`

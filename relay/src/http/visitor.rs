@@ -13,7 +13,7 @@ use tokio::time::{self, Instant};
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{IdempotencyKeyHeader, Query, SessionPath, VisitorToken, read_json};
+use super::extract::{IdempotencyKeyHeader, Query, SessionPath, VisitorToken, cursor, read_json};
 use super::reply::ok;
 use crate::secret::{self, SecretHash};
 use crate::store::{
@@ -26,9 +26,6 @@ pub(super) const MAX_WAIT_SECONDS: u32 = 30;
 /// How many replies one call answers with.
 const RESPONSES_LIMIT: u32 = 100;
 
-/// The shortest idempotency key that may open a session, in characters.
-const MIN_OPENING_KEY: usize = 16;
-
 /// `POST /messages`
 pub(super) async fn post_message(
     State(app): State<App>,
@@ -39,7 +36,6 @@ pub(super) async fn post_message(
 ) -> Result<Response, ApiError> {
     let body: PostMessage = read_json(request, app.limits.max_body_bytes).await?;
     check_message(&body.message, app.limits.max_message_chars)?;
-    check_opening_key(key.as_deref(), body.session_id.as_ref(), token.as_ref())?;
     let message = NewMessage {
         session: body.session_id,
         token,
@@ -80,21 +76,6 @@ fn check_message(text: &str, max_chars: usize) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Whoever repeats the key of an opening call is given a token for that session, so the key must
-/// not be one that can be guessed.
-fn check_opening_key(
-    key: Option<&str>,
-    session: Option<&SessionId>,
-    token: Option<&SecretHash>,
-) -> Result<(), ApiError> {
-    let opens = session.is_none() || token.is_none();
-    if opens && key.is_some_and(|key| key.len() < MIN_OPENING_KEY) {
-        let problem = "must have at least 16 characters to open a session, such as a UUID";
-        return Err(ApiError::field("Idempotency-Key", problem));
-    }
-    Ok(())
-}
-
 /// What the session gets, should this message open one.
 fn fresh_session(token: &str) -> Result<FreshSession, ApiError> {
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
@@ -109,7 +90,7 @@ fn fresh_session(token: &str) -> Result<FreshSession, ApiError> {
 /// The query of [`list_responses`].
 #[derive(Deserialize)]
 pub(super) struct ResponsesQuery {
-    after: Option<Cursor>,
+    after: Option<String>,
     since: Option<Timestamp>,
     #[serde(default)]
     wait: u32,
@@ -126,8 +107,9 @@ pub(super) async fn list_responses(
     if query.wait > MAX_WAIT_SECONDS {
         return Err(ApiError::field("wait", "must be 0 to 30 seconds"));
     }
+    let after = cursor("after", query.after.as_deref())?;
     let session = app.store.authorise(session, token).await?;
-    let after = match (query.after, query.since) {
+    let after = match (after, query.since) {
         (Some(after), _) => after,
         (None, Some(since)) => app.store.cursor_at(session, since).await?,
         (None, None) => Cursor::default(),
@@ -163,7 +145,7 @@ async fn wait_for_responses(
 /// The query of [`show_transcript`].
 #[derive(Deserialize)]
 pub(super) struct TranscriptQuery {
-    before: Option<Cursor>,
+    before: Option<String>,
     limit: Option<u32>,
 }
 
@@ -178,8 +160,9 @@ pub(super) async fn show_transcript(
     if !(1..=100).contains(&limit) {
         return Err(ApiError::field("limit", "must be 1 to 100"));
     }
+    let before = cursor("before", query.before.as_deref())?;
     let session = app.store.authorise(session, token.required()?).await?;
-    let page = app.store.transcript(session, query.before, limit).await?;
+    let page = app.store.transcript(session, before, limit).await?;
     let transcript =
         Transcript { messages: page.entries, cursor: page.end, has_more: page.has_more };
     Ok(ok("Transcript", transcript))

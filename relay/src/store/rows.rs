@@ -15,9 +15,17 @@ pub use postern_shared::visitor::Entry;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionKey(pub(super) i64);
 
+/// The shortest idempotency key that may open a session, in characters.
+const MIN_OPENING_KEY: usize = 16;
+
 /// An idempotency key as the store keeps it: hashed, and apart for visitors and pollers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdempotencyKey([u8; 16]);
+pub struct IdempotencyKey {
+    hash: [u8; 16],
+    /// Whoever repeats the key of the call that opened a session is given a token for it, so a key
+    /// that can be guessed opens none.
+    pub(super) may_open: bool,
+}
 
 impl IdempotencyKey {
     /// A key that came with a visitor's message.
@@ -34,7 +42,7 @@ impl IdempotencyKey {
         let digest = Sha256::new().chain_update(caller).chain_update([0]).chain_update(key);
         let mut half = [0; 16];
         half.copy_from_slice(&digest.finalize()[..16]);
-        Self(half)
+        Self { hash: half, may_open: key.len() >= MIN_OPENING_KEY }
     }
 }
 
@@ -112,13 +120,7 @@ impl FromSql for SessionKey {
 
 impl ToSql for IdempotencyKey {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
-        self.0.to_sql()
-    }
-}
-
-impl FromSql for IdempotencyKey {
-    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
-        value.as_blob()?.try_into().map(Self).map_err(|_| FromSqlError::InvalidType)
+        self.hash.to_sql()
     }
 }
 

@@ -59,8 +59,9 @@ impl Store {
     /// idempotency key and body answers as the first did.
     ///
     /// # Errors
-    /// [`StoreError::TokenMissing`], [`StoreError::UnknownToken`], [`StoreError::ForeignToken`] or
-    /// [`StoreError::IdempotencyMismatch`]; then nothing is stored.
+    /// [`StoreError::TokenMissing`], [`StoreError::UnknownToken`], [`StoreError::ForeignToken`],
+    /// [`StoreError::WeakOpeningKey`] or [`StoreError::IdempotencyMismatch`]; then nothing is
+    /// stored.
     pub async fn accept_message(
         &self,
         message: NewMessage,
@@ -105,6 +106,9 @@ fn accept(
         && is_taken(txn.conn, asked)?
     {
         return Err(holder.map_or(StoreError::TokenMissing, |_| StoreError::ForeignToken));
+    }
+    if message.idempotency.is_some_and(|key| !key.may_open) {
+        return Err(StoreError::WeakOpeningKey);
     }
     open_session(txn, message, holder, fresh, now)
 }
@@ -237,9 +241,7 @@ fn is_taken(conn: &Connection, id: &SessionId) -> Result<bool, StoreError> {
 
 /// The session that this call's idempotency key opened before.
 fn find_opened(conn: &Connection, message: &NewMessage) -> Result<Option<SessionRef>, StoreError> {
-    let Some(key) = message.idempotency else {
-        return Ok(None);
-    };
+    let Some(key) = message.idempotency.filter(|key| key.may_open) else { return Ok(None) };
     let sql = "SELECT id AS key, public_id, uid FROM session WHERE opening_key = ?1";
     Ok(conn.prepare_cached(sql)?.query_row([key], rows::session_ref).optional()?)
 }

@@ -9,7 +9,7 @@ use std::thread;
 
 use postern_host::fault;
 use postern_host::file::FileLock;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error};
 
@@ -129,14 +129,16 @@ fn write_until_closed(
     let mut batch = Vec::with_capacity(BATCH);
     let mut open = true;
     while open && queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let mut jobs = Vec::with_capacity(batch.len());
-        for command in batch.drain(..) {
-            match command {
-                Command::Run(job) => jobs.push(job),
-                Command::Close => open = false,
+        let mut jobs = take_jobs(&mut batch, &mut open);
+        let committed = run_jobs(&mut connection, &mut jobs);
+        if committed.as_ref().is_err_and(is_locked) {
+            // Whoever has queued up meanwhile waited for the lock as well: nobody waits for it twice.
+            while let Ok(command) = queue.try_recv() {
+                batch.push(command);
             }
+            jobs.append(&mut take_jobs(&mut batch, &mut open));
         }
-        commit(&mut connection, jobs, signals);
+        answer(jobs, committed, signals);
     }
     // Not needed for safety: it only spares the next start the reading of the log.
     let folded = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);");
@@ -145,9 +147,20 @@ fn write_until_closed(
     }
 }
 
-/// Runs the jobs in one transaction, commits, then answers everyone.
-fn commit(connection: &mut Connection, mut jobs: Vec<Box<dyn Job>>, signals: &Signals) {
-    match run_jobs(connection, &mut jobs) {
+fn take_jobs(commands: &mut Vec<Command>, open: &mut bool) -> Vec<Box<dyn Job>> {
+    let mut jobs = Vec::with_capacity(commands.len());
+    for command in commands.drain(..) {
+        match command {
+            Command::Run(job) => jobs.push(job),
+            Command::Close => *open = false,
+        }
+    }
+    jobs
+}
+
+/// Tells everyone how the commit went.
+fn answer(jobs: Vec<Box<dyn Job>>, committed: rusqlite::Result<Changes>, signals: &Signals) {
+    match committed {
         Ok(changes) => {
             for job in jobs {
                 job.answer(Ok(()));
@@ -163,6 +176,12 @@ fn commit(connection: &mut Connection, mut jobs: Vec<Box<dyn Job>>, signals: &Si
     }
 }
 
+/// Whether another process held the file's lock for longer than is waited for it.
+fn is_locked(cause: &rusqlite::Error) -> bool {
+    cause.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+}
+
+/// Runs the jobs in one transaction and commits it.
 fn run_jobs(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<Changes> {
     let mut changes = Changes::default();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;

@@ -1,0 +1,218 @@
+//! Check: whether the file holds together and its rows say what the schema means.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use crate::store::file::{self, Found, OpenError, Purpose};
+
+/// How many rows a finding names; the rest it counts.
+const EXAMPLES: usize = 5;
+
+/// Something that always holds.
+struct Invariant {
+    /// The sentence when it does not; the rows are named after it.
+    broken: &'static str,
+    /// Names each row that breaks it.
+    sql: &'static str,
+}
+
+/// What was found.
+#[derive(Debug)]
+pub struct Report {
+    /// What is wrong, a sentence each; empty when all is well.
+    pub findings: Vec<String>,
+    /// What the database holds; all zero when its pages are damaged.
+    pub contents: Contents,
+}
+
+/// A database in figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Contents {
+    /// How many sessions there are.
+    pub sessions: u64,
+    /// How many messages, of visitors and to them.
+    pub messages: u64,
+    /// How many of them want an answer.
+    pub open: u64,
+    /// How many were given up.
+    pub dead_letters: u64,
+}
+
+/// Looks at every page and every row as they are at this moment; a relay may be serving meanwhile.
+/// Changes nothing.
+///
+/// # Errors
+/// [`OpenError`] names a file that cannot be read as a relay's database.
+pub fn check(db: &Path) -> Result<Report, OpenError> {
+    let found = file::open_beside(db, Purpose::Read)?;
+    examine(&found).map_err(|cause| OpenError::sqlite(db, cause))
+}
+
+/// Looks at the rows too when they are of the version whose meaning is known here.
+pub(super) fn examine(found: &Found) -> rusqlite::Result<Report> {
+    let moment = found.connection.unchecked_transaction()?;
+    let mut findings = damaged_pages(&moment)?;
+    if !findings.is_empty() {
+        return Ok(Report { findings, contents: Contents::default() });
+    }
+    if found.is_current() {
+        findings.extend(file::missing_parts(&moment)?.into_iter().map(no_part));
+    }
+    if !findings.is_empty() {
+        return Ok(Report { findings, contents: Contents::default() });
+    }
+    findings.extend(dangling_rows(&moment)?);
+    if found.is_current() {
+        for invariant in INVARIANTS {
+            findings.extend(broken(&moment, invariant)?);
+        }
+    }
+    Ok(Report { findings, contents: contents(&moment)? })
+}
+
+fn no_part(part: String) -> String {
+    format!("the schema has no {part}")
+}
+
+fn damaged_pages(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let found: Vec<String> = conn
+        .prepare("PRAGMA integrity_check")?
+        .query_map([], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    Ok(found
+        .into_iter()
+        .filter(|line| line != "ok")
+        .map(|what| format!("the file is damaged: {what}"))
+        .collect())
+}
+
+fn dangling_rows(conn: &Connection) -> rusqlite::Result<Vec<String>> {
+    let sql = r#"SELECT "table", parent, count(*) FROM pragma_foreign_key_check GROUP BY 1, 2"#;
+    conn.prepare(sql)?
+        .query_map([], |row| {
+            let (table, parent, rows): (String, String, u64) =
+                (row.get(0)?, row.get(1)?, row.get(2)?);
+            Ok(format!("{table} has rows whose {parent} does not exist: {rows}"))
+        })?
+        .collect()
+}
+
+fn broken(conn: &Connection, invariant: &Invariant) -> rusqlite::Result<Option<String>> {
+    let rows: Vec<String> =
+        conn.prepare(invariant.sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    if rows.is_empty() {
+        return Ok(None);
+    }
+    let named = rows.iter().take(EXAMPLES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    Ok(Some(match rows.len().saturating_sub(EXAMPLES) {
+        0 => format!("{}: {named}", invariant.broken),
+        more => format!("{}: {named} and {more} more", invariant.broken),
+    }))
+}
+
+fn contents(conn: &Connection) -> rusqlite::Result<Contents> {
+    let sql = "SELECT (SELECT count(*) FROM session), (SELECT count(*) FROM message),
+                      (SELECT count(*) FROM inbox), (SELECT count(*) FROM dead_letter)";
+    conn.query_row(sql, [], |row| {
+        Ok(Contents {
+            sessions: row.get(0)?,
+            messages: row.get(1)?,
+            open: row.get(2)?,
+            dead_letters: row.get(3)?,
+        })
+    })
+}
+
+/// Roles are numbers in the file: 0 is the visitor, 1 the agent.
+const INVARIANTS: &[Invariant] = &[
+    Invariant {
+        broken: "of a session's open messages not exactly one is next to be leased",
+        sql: "SELECT 'session ' || public_id FROM session
+              JOIN inbox ON inbox.session = session.id
+              GROUP BY session.id HAVING count(visible_at) <> 1",
+    },
+    // One that was leased already goes before an older one that was requeued since.
+    Invariant {
+        broken: "an open message is leased before an older one of its session",
+        sql: "SELECT 'message ' || message FROM inbox AS next
+              WHERE visible_at IS NOT NULL AND attempts = 0 AND EXISTS (
+                  SELECT 1 FROM inbox WHERE session = next.session AND message < next.message)",
+    },
+    Invariant {
+        broken: "an open message is under a lease while another of its session is next",
+        sql: "SELECT 'message ' || message FROM inbox
+              WHERE visible_at IS NULL AND lease_id IS NOT NULL",
+    },
+    Invariant {
+        broken: "an open message is no visitor's, or of another session",
+        sql: "SELECT 'message ' || message FROM inbox JOIN message ON message.id = inbox.message
+              WHERE role <> 0 OR message.session <> inbox.session",
+    },
+    Invariant {
+        broken: "an open message has its reply",
+        sql: "SELECT 'message ' || message FROM inbox
+              WHERE message IN (SELECT answers FROM message WHERE role = 1)",
+    },
+    Invariant {
+        broken: "an open message is a dead letter too",
+        sql: "SELECT 'message ' || message FROM inbox
+              WHERE message IN (SELECT message FROM dead_letter)",
+    },
+    Invariant {
+        broken: "a dead letter is no visitor's message, or of another session",
+        sql: "SELECT 'message ' || message FROM dead_letter
+              JOIN message ON message.id = dead_letter.message
+              WHERE role <> 0 OR message.session <> dead_letter.session",
+    },
+    Invariant {
+        broken: "a dead letter has its reply",
+        sql: "SELECT 'message ' || message FROM dead_letter
+              WHERE message IN (SELECT answers FROM message WHERE role = 1)",
+    },
+    Invariant {
+        broken: "an entry answers what is no earlier message of a visitor in its session",
+        sql: "SELECT 'message ' || reply.id FROM message AS reply
+              LEFT JOIN message AS asked ON asked.id = reply.answers
+              WHERE reply.answers IS NOT NULL AND (asked.id IS NULL OR asked.role <> 0
+                  OR asked.session <> reply.session OR asked.id >= reply.id OR reply.role = 0)",
+    },
+    Invariant {
+        broken: "a message has more than one reply",
+        sql: "SELECT 'message ' || answers FROM message
+              WHERE role = 1 AND answers IS NOT NULL GROUP BY answers HAVING count(*) > 1",
+    },
+    Invariant {
+        broken: "a session does not count its messages right",
+        sql: "SELECT 'session ' || public_id FROM session LEFT JOIN (
+                  SELECT session, count(*) AS said FROM message WHERE role = 0 GROUP BY session
+              ) AS counted ON counted.session = session.id
+              WHERE message_count <> coalesce(said, 0)",
+    },
+    Invariant {
+        broken: "a session does not count its replies right",
+        sql: "SELECT 'session ' || public_id FROM session LEFT JOIN (
+                  SELECT session, count(*) AS said FROM message WHERE role = 1 GROUP BY session
+              ) AS counted ON counted.session = session.id
+              WHERE response_count <> coalesce(said, 0)",
+    },
+    Invariant {
+        broken: "a session's id or visitor is not of the form it must have",
+        sql: "SELECT 'session ' || public_id FROM session
+              WHERE public_id GLOB '*[^A-Za-z0-9_-]*' OR length(public_id) NOT BETWEEN 1 AND 64
+              OR uid GLOB '*[^0-9a-f]*' OR length(uid) <> 16",
+    },
+    Invariant {
+        broken: "metadata is not a JSON object",
+        sql: "SELECT 'message ' || id FROM message
+              WHERE metadata IS NOT NULL AND iif(json_valid(metadata), json_type(metadata), '') <> 'object'
+              UNION ALL
+              SELECT 'session ' || public_id FROM session
+              WHERE metadata IS NOT NULL AND iif(json_valid(metadata), json_type(metadata), '') <> 'object'",
+    },
+    Invariant {
+        broken: "an id could be given out a second time",
+        sql: "SELECT 'message ' || id FROM message WHERE id > (
+                  SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'message')",
+    },
+];

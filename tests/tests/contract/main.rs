@@ -1,0 +1,8 @@
+//! The wire, version 1: every call's answer in full, and what every answer carries.
+
+mod answers;
+mod credentials;
+mod headers;
+mod reading;
+mod refusals;
+mod support;
