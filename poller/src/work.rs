@@ -7,7 +7,7 @@ use std::time::Duration;
 use postern_host::fault;
 use postern_shared::{MessageId, SessionId, Timestamp};
 use tokio::task::JoinSet;
-use tokio::time;
+use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -157,15 +157,35 @@ fn retry_seconds(error: &AgentError, attempts: u32) -> u32 {
     doubled.clamp(1, MAX_RETRY_SECONDS).max(asked)
 }
 
-/// Renews the lease until it is lost. A relay that cannot be reached is no reason to stop: the
-/// answer can be posted as long as nobody else was given the message.
+/// Renews the lease until it is lost, or until so much of it has passed without a renewal that the
+/// relay may soon give the message to someone else: two agents must never work for one session.
 async fn keep_lease(bridge: &Bridge, message: MessageId) -> Result<(), PollerError> {
+    let lease = bridge.pace.lease;
+    let mut renewed = Instant::now();
+    let mut next = renewed + lease / 3;
     loop {
-        time::sleep(bridge.pace.lease / 3).await;
-        if let Lease::Lost = extend(bridge, message).await? {
-            return Ok(());
+        time::sleep_until(next).await;
+        let asked = Instant::now();
+        let end = renewed + lease * 9 / 10;
+        match time::timeout_at(end, extend(bridge, message)).await {
+            Ok(Ok(Lease::Held)) => {
+                renewed = asked;
+                next = asked + lease / 3;
+            }
+            Ok(Ok(Lease::Unknown(_))) => next = end.min(Instant::now() + lease / 20),
+            Ok(Ok(Lease::Lost)) => return Ok(()),
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return give_up_lease(bridge, message).await,
         }
     }
+}
+
+/// Forgets a message whose lease was not renewed in time; the relay will hand it out again.
+async fn give_up_lease(bridge: &Bridge, message: MessageId) -> Result<(), PollerError> {
+    if let Some(lease) = bridge.queue.lease_of(message).await? {
+        bridge.queue.lose_lease(message, lease).await?;
+    }
+    Ok(())
 }
 
 /// What the relay says of a lease.

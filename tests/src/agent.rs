@@ -94,6 +94,11 @@ impl Asked {
         self.question
     }
 
+    /// Waits until the poller has hung up.
+    pub async fn is_abandoned(&mut self) {
+        soon("the poller to hang up", self.answer.closed()).await;
+    }
+
     /// Answers with a failure.
     pub fn fail(self, status: StatusCode) -> Question {
         let _ = self.answer.send(Err(status));

@@ -229,6 +229,26 @@ async fn an_answer_journaled_while_the_relay_is_away_is_posted_and_not_asked_for
 }
 
 #[tokio::test]
+async fn an_agent_whose_lease_cannot_be_renewed_is_ended_before_another_may_start() {
+    let mut relay = TestRelay::start().await;
+    let mut agent = TestAgent::start().await;
+    let url = agent.url();
+    let flags = ["--agent", "http", "--http-url", &url];
+    let _poller = TestPoller::at(&relay.url(), &flags, short_leases());
+    let mut visitor = relay.visitor();
+    visitor.send("hi").await;
+    let mut asked = agent.next().await;
+    let begun = std::time::Instant::now();
+    relay.stop().await;
+    asked.is_abandoned().await;
+    assert!(begun.elapsed() < short_leases().lease + Duration::from_millis(500));
+    relay.start_again();
+    agent.replies("second try").await;
+    assert_eq!(visitor.next_reply().await, "second try");
+    assert_eq!(agent.overlaps(), 0);
+}
+
+#[tokio::test]
 async fn a_poller_that_ends_lets_its_agents_finish() {
     let relay = TestRelay::start().await;
     let mut agent = TestAgent::start().await;
