@@ -56,8 +56,9 @@ CREATE UNIQUE INDEX message_by_idempotency ON message (session, idempotency)
 -- The messages that still want an answer, and nothing else: answering deletes the row. So this
 -- table stays as small as the number that wait, however many messages are stored.
 --
--- `visible_at` is null for all but the oldest message of each session; that is what keeps a
--- session's order with any number of pollers. Leasing pushes it into the future, and a lease that
+-- `visible_at` is null for all but one message of each session, the oldest (or one that was leased
+-- before an older one was put back); that is what keeps a session's order with any number of
+-- pollers. Leasing pushes it into the future, and a lease that
 -- runs out makes the message visible again by the passing of time alone.
 CREATE TABLE inbox (
     session    INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,

@@ -1,5 +1,7 @@
 //! The binaries as an operator runs them: how they start, refuse to start, and end.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on gives up")]
+
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 

@@ -22,7 +22,7 @@ struct Invariant {
 pub struct Report {
     /// What is wrong, a sentence each; empty when all is well.
     pub findings: Vec<String>,
-    /// What the database holds; all zero when its pages are damaged.
+    /// What the database holds; all zero when its pages or its schema are damaged.
     pub contents: Contents,
 }
 
@@ -53,10 +53,7 @@ pub fn check(db: &Path) -> Result<Report, OpenError> {
 pub(super) fn examine(found: &Found) -> rusqlite::Result<Report> {
     let moment = found.connection.unchecked_transaction()?;
     let mut findings = damaged_pages(&moment)?;
-    if !findings.is_empty() {
-        return Ok(Report { findings, contents: Contents::default() });
-    }
-    if found.is_current() {
+    if findings.is_empty() && found.is_current() {
         findings.extend(file::missing_parts(&moment)?.into_iter().map(no_part));
     }
     if !findings.is_empty() {
@@ -204,11 +201,11 @@ const INVARIANTS: &[Invariant] = &[
     },
     Invariant {
         broken: "metadata is not a JSON object",
-        sql: "SELECT 'message ' || id FROM message
-              WHERE metadata IS NOT NULL AND iif(json_valid(metadata), json_type(metadata), '') <> 'object'
-              UNION ALL
-              SELECT 'session ' || public_id FROM session
-              WHERE metadata IS NOT NULL AND iif(json_valid(metadata), json_type(metadata), '') <> 'object'",
+        sql: "SELECT subject FROM (
+                  SELECT 'message ' || id AS subject, metadata FROM message
+                  UNION ALL SELECT 'session ' || public_id, metadata FROM session
+              ) WHERE metadata IS NOT NULL
+              AND iif(json_valid(metadata), json_type(metadata), 'none') <> 'object'",
     },
     Invariant {
         broken: "an id could be given out a second time",

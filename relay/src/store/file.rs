@@ -169,8 +169,6 @@ fn open_as(path: &Path, now: Now, schema: &[M<'_>]) -> Result<(Connection, FileL
     let lock = lock(path)?;
     let sqlite = |cause| OpenError::sqlite(path, cause);
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    // A file that is refused is left as it is: its log is not folded into it either.
-    fold_on_close(&connection, false).map_err(sqlite)?;
     let version = recognise(&connection, path, schema.len())?;
     check_pages(&connection, path, PAGE_CHECK)?;
     configure(&connection).map_err(sqlite)?;
@@ -197,7 +195,9 @@ pub(crate) fn open_beside(path: &Path, purpose: Purpose) -> Result<Found, OpenEr
         Purpose::Copy | Purpose::Read => OpenFlags::SQLITE_OPEN_READ_ONLY,
         Purpose::Write => OpenFlags::SQLITE_OPEN_READ_WRITE,
     };
+    let sqlite = |cause| OpenError::sqlite(path, cause);
     let connection = connect(path, access)?;
+    connection.busy_timeout(TOOL_BUSY_TIMEOUT).map_err(sqlite)?;
     let known = SCHEMA.len();
     let found = recognise(&connection, path, known)?;
     if found == 0 {
@@ -207,9 +207,9 @@ pub(crate) fn open_beside(path: &Path, purpose: Purpose) -> Result<Found, OpenEr
         return Err(OpenError::Older { path: path.to_owned(), found, known });
     }
     if purpose == Purpose::Write {
-        configure(&connection).map_err(|cause| OpenError::sqlite(path, cause))?;
+        configure(&connection).map_err(sqlite)?;
+        fold_on_close(&connection, true).map_err(sqlite)?;
     }
-    connection.busy_timeout(TOOL_BUSY_TIMEOUT).map_err(|cause| OpenError::sqlite(path, cause))?;
     Ok(Found { connection, version: found })
 }
 
@@ -246,6 +246,8 @@ fn connect(path: &Path, access: OpenFlags) -> Result<Connection, OpenError> {
         .and_then(|connection| {
             connection.busy_timeout(BUSY_TIMEOUT)?;
             connection.pragma_update(None, "trusted_schema", false)?;
+            // A file that is refused is left as it is: its log is not folded into it either.
+            fold_on_close(&connection, false)?;
             Ok(connection)
         })
         .map_err(|cause| OpenError::sqlite(path, cause))
@@ -332,12 +334,11 @@ fn missing_from_schema(connection: &Connection, schema: &[M<'_>]) -> rusqlite::R
 
 /// Every table, index and column, as in `column message.text TEXT`.
 fn schema_parts(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    let sql =
-        "SELECT type || ' ' || name FROM sqlite_schema WHERE name NOT LIKE 'sqlite~_%' ESCAPE '~'
+    let sql = "SELECT type || ' ' || name FROM sqlite_schema WHERE name NOT GLOB 'sqlite_*'
                UNION ALL
                SELECT 'column ' || part.name || '.' || columns.name || ' ' || columns.type
                FROM sqlite_schema AS part, pragma_table_info(part.name) AS columns
-               WHERE part.type = 'table' AND part.name NOT LIKE 'sqlite~_%' ESCAPE '~'";
+               WHERE part.type = 'table' AND part.name NOT GLOB 'sqlite_*'";
     connection.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
 }
 
