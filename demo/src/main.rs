@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use axum::Router;
 use axum::response::Html;
 use axum::routing::get;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use postern_host::log::{self, LogArgs};
 use postern_host::signal;
 use postern_poller::agent::{Agent, AgentArgs, AgentKind};
@@ -40,9 +40,8 @@ struct Cli {
 async fn main() -> Result<()> {
     let mut cli = Cli::parse();
     log::init(&cli.log);
-    cli.agent.agent.get_or_insert(AgentKind::Echo);
+    let kind = *cli.agent.agent.get_or_insert(AgentKind::Echo);
     let agent = Agent::from_args(&cli.agent)?;
-    let kind = cli.agent.agent.unwrap_or(AgentKind::Echo);
     let data = tempfile::tempdir().context("no folder for the demo's data")?;
 
     let api_key = secret::generate();
@@ -91,10 +90,12 @@ fn page_with_widget(relay: &str) -> Router {
 
 fn announce(page: SocketAddr, relay: &str, agent: AgentKind, data: &Path) -> io::Result<()> {
     let data = data.display();
+    let agent = agent.to_possible_value();
+    let agent = agent.as_ref().map_or("", |agent| agent.get_name());
     write!(
         io::stdout(),
         "\n  Open this page, and talk to the agent through the bubble at its corner:\n\n      \
-         http://{page}/\n\n  relay   {relay}\n  agent   {agent:?}\n  data    {data}, removed at the \
+         http://{page}/\n\n  relay   {relay}\n  agent   {agent}\n  data    {data}, removed at the \
          end\n\n  ctrl-c ends it.\n\n",
     )
 }
