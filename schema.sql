@@ -64,6 +64,7 @@ CREATE TABLE inbox (
     session    INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
     message    INTEGER NOT NULL REFERENCES message (id),
     visible_at INTEGER,
+    hidden_ms  INTEGER NOT NULL DEFAULT 0,        -- for how long visible_at was last pushed away
     attempts   INTEGER NOT NULL DEFAULT 0,
     lease_id   TEXT,                              -- the latest lease; null before the first and after a nack
     last_error TEXT,                              -- what the latest nack said

@@ -45,6 +45,7 @@ async fn main() -> Result<()> {
     let data = tempfile::tempdir().context("no folder for the demo's data")?;
 
     let api_key = secret::generate();
+    let asked_to_end = signal::asked_to_end();
     let mut relay = Server::bind(relay_config(data.path(), &api_key)?)?;
     let url = format!("http://{}", relay.address());
     let poller = poller::Config {
@@ -59,7 +60,7 @@ async fn main() -> Result<()> {
     let ending = CancellationToken::new();
     let polling = tokio::spawn(poller::run(poller, ending.clone()));
     tokio::select! {
-        () = signal::asked_to_end() => {}
+        () = asked_to_end => {}
         ended = axum::serve(page, page_with_widget(&url)).into_future() => ended?,
         failure = relay.failed() => return Err(failure.into()),
     }

@@ -1,16 +1,26 @@
 //! The signals that ask a program to end.
 
-/// Resolves at ctrl-c or SIGTERM.
-pub async fn asked_to_end() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => return,
-                _ = tokio::signal::ctrl_c() => return,
-            }
+use std::future::Future;
+
+/// Resolves at ctrl-c or SIGTERM. They are caught from the call on, not only once it is awaited; a
+/// system that cannot catch them ends the program as it always would.
+#[cfg(unix)]
+pub fn asked_to_end() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let caught = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    async move {
+        let (Ok(mut terminate), Ok(mut interrupt)) = caught else {
+            return std::future::pending().await;
+        };
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
     }
-    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// Resolves at ctrl-c.
+#[cfg(not(unix))]
+pub fn asked_to_end() -> impl Future<Output = ()> {
+    async { drop(tokio::signal::ctrl_c().await) }
 }

@@ -68,8 +68,9 @@ async fn run(args: RunArgs) -> ExitCode {
     }
     let cancelled = CancellationToken::new();
     let ending = cancelled.clone();
+    let asked_to_end = signal::asked_to_end();
     tokio::spawn(async move {
-        signal::asked_to_end().await;
+        asked_to_end.await;
         info!("shutting down");
         ending.cancel();
     });

@@ -63,7 +63,7 @@ pub enum PollerError {
     /// The key is no good; trying again would not make it so.
     #[error("{0}; set POSTERN_API_KEY to the key the relay was started with")]
     KeyRefused(RelayError),
-    /// The queue cannot be written: going on would ask the agent twice.
+    /// The queue cannot be opened, or is broken: going on would ask the agent twice.
     #[error(transparent)]
     Queue(#[from] QueueError),
     /// A loop ended that never should.
@@ -86,7 +86,7 @@ pub(crate) struct Bridge {
 pub(crate) struct Signals {
     /// A message was leased.
     pub(crate) leased: Notify,
-    /// A message has its outcome.
+    /// A message has its outcome, or a lease under which to tell it.
     pub(crate) settled: Notify,
     /// An agent is free.
     pub(crate) freed: Notify,

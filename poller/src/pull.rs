@@ -1,8 +1,11 @@
 //! The pull loop: leases as many messages as there are free agents, and commits them to the queue.
 
 use std::sync::Arc;
+use std::time::{Instant, SystemTime};
 
 use postern_host::fault;
+use postern_shared::poller::{LeasedMessage, NackRequest};
+use postern_shared::{LeaseId, MessageId};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -27,7 +30,10 @@ async fn pull_forever(bridge: &Bridge) -> Result<(), PollerError> {
     let mut away = false;
     loop {
         let free = free_agents(bridge).await?;
+        let (asked, asked_at) = (Instant::now(), SystemTime::now());
         let leased = bridge.relay.lease(free, bridge.pace.wait, bridge.pace.lease).await;
+        // The steady clock stands still while the host sleeps, and the other may be set back.
+        let held_for = asked.elapsed().max(asked_at.elapsed().unwrap_or_default());
         match leased {
             Ok(leased) => {
                 if away {
@@ -35,12 +41,19 @@ async fn pull_forever(bridge: &Bridge) -> Result<(), PollerError> {
                 }
                 away = false;
                 backoff.reset();
+                let leased = if held_for < bridge.pace.lease {
+                    leased
+                } else {
+                    still_ours(bridge, leased).await
+                };
                 if !leased.is_empty() {
                     debug!(messages = leased.len(), "leased");
                     fault::point("poller: leased, not journaled");
-                    bridge.queue.take_in(leased).await?;
+                    take_in(bridge, leased).await?;
                     fault::point("poller: journaled, agent not asked");
                     bridge.signals.leased.notify_one();
+                    // An answer whose lease was lost may have waited for this one.
+                    bridge.signals.settled.notify_one();
                 }
             }
             Err(error @ RelayError::KeyRefused { .. }) => return Err(error.into()),
@@ -52,6 +65,49 @@ async fn pull_forever(bridge: &Bridge) -> Result<(), PollerError> {
                 time::sleep(backoff.next(error.retry_after())).await;
             }
         }
+    }
+}
+
+/// Those whose lease holds. An answer that lay unread, as on a host that slept, may be older than its
+/// leases, and its messages with another poller: asking an agent as well would be one too many.
+async fn still_ours(bridge: &Bridge, leased: Vec<LeasedMessage>) -> Vec<LeasedMessage> {
+    let mut ours = Vec::with_capacity(leased.len());
+    for message in leased {
+        let lease_id = message.lease_id.clone();
+        match bridge.relay.extend(message.id, lease_id, bridge.pace.lease).await {
+            Ok(_) => ours.push(message),
+            Err(error) => info!(message.id = %message.id, %error, "a lease came too late"),
+        }
+    }
+    ours
+}
+
+/// Commits what was leased to the queue. What its disk does not take is given back at once, perhaps
+/// to another poller, and nothing more is leased until the disk does: each lease counts as a try.
+async fn take_in(bridge: &Bridge, leased: Vec<LeasedMessage>) -> Result<(), PollerError> {
+    let leases: Vec<_> = leased.iter().map(|one| (one.id, one.lease_id.clone())).collect();
+    match bridge.queue.take_in(leased).await {
+        Err(error) if error.is_retryable() => {
+            warn!(%error, messages = leases.len(), "messages are given back");
+            for (message, lease_id) in leases {
+                give_back(bridge, message, lease_id).await;
+            }
+            bridge.queue.writable().await?;
+        }
+        taken => taken?,
+    }
+    Ok(())
+}
+
+async fn give_back(bridge: &Bridge, message: MessageId, lease_id: LeaseId) {
+    let body = NackRequest {
+        lease_id,
+        error: "the poller could not write the message down".to_owned(),
+        retry_after_seconds: None,
+        dead_letter: None,
+    };
+    if let Err(error) = bridge.relay.nack(message, &body).await {
+        debug!(message.id = %message, %error, "not given back; its lease will run out");
     }
 }
 

@@ -6,19 +6,29 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use postern_host::file::{self, FileLock};
 use postern_shared::poller::LeasedMessage;
 use postern_shared::{LeaseId, MessageId, Metadata, SessionId, Timestamp, Uid};
 use rusqlite::types::FromSqlError;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, named_params};
+use rusqlite::{
+    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, named_params,
+};
 use rusqlite_migration::{M, Migrations};
-use tokio::task;
+use tokio::{task, time};
+use tracing::{info, warn};
 
 use crate::agent::{Question, Speaker, Turn};
 
 /// How long an answer whose lease was lost is kept, should the relay hand the message out again.
 const KEEP_PARKED_MS: i64 = 7 * 24 * 3_600 * 1_000;
+
+/// How long another program's lock is waited for at once; whoever waits stops every other call.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long to wait before a disk that took nothing is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// Why the queue cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +53,13 @@ pub enum QueueError {
         cause: rusqlite_migration::Error,
     },
     /// The database.
-    #[error("the queue cannot be used: {0}")]
-    Sqlite(#[from] rusqlite::Error),
+    #[error("the queue {} cannot be used: {cause}", path.display())]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        cause: rusqlite::Error,
+    },
     /// A query did not end.
     #[error("the queue's task failed: {0}")]
     Task(#[from] task::JoinError),
@@ -101,9 +116,34 @@ pub enum Outcome {
     },
 }
 
+impl QueueError {
+    /// Whether the same call may succeed later: the disk is full, or another program has the lock.
+    pub fn is_retryable(&self) -> bool {
+        use ErrorCode::{
+            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed,
+            OutOfMemory, ReadOnly, SystemIoFailure,
+        };
+        let Self::Sqlite { cause, .. } = self else { return false };
+        matches!(
+            cause.sqlite_error_code(),
+            Some(
+                CannotOpen
+                    | DatabaseBusy
+                    | DatabaseLocked
+                    | DiskFull
+                    | FileLockingProtocolFailed
+                    | OutOfMemory
+                    | ReadOnly
+                    | SystemIoFailure
+            )
+        )
+    }
+}
+
 /// A handle on the queue; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Queue {
+    path: Arc<Path>,
     connection: Arc<Mutex<Connection>>,
     _lock: Arc<FileLock>,
 }
@@ -117,26 +157,27 @@ impl Queue {
         let lock = file::claim(path)
             .map_err(|cause| QueueError::File { path: path.to_owned(), cause })?
             .ok_or_else(|| QueueError::InUse(path.to_owned()))?;
+        let sqlite = |cause| QueueError::Sqlite { path: path.to_owned(), cause };
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "trusted_schema", false)?;
+        let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
+        configure(&connection).map_err(sqlite)?;
         Migrations::new(vec![M::up(include_str!("queue.sql"))])
             .to_latest(&mut connection)
             .map_err(|cause| QueueError::Schema { path: path.to_owned(), cause })?;
         let sql = "DELETE FROM job WHERE lease_id IS NULL AND settled_at < ?1";
-        connection.execute(sql, [Timestamp::now().as_millisecond() - KEEP_PARKED_MS])?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), _lock: Arc::new(lock) })
+        let kept_since = Timestamp::now().as_millisecond() - KEEP_PARKED_MS;
+        connection.execute(sql, [kept_since]).map_err(sqlite)?;
+        let connection = Arc::new(Mutex::new(connection));
+        Ok(Self { path: path.into(), connection, _lock: Arc::new(lock) })
     }
 
     /// Takes in what was leased. A message that is here already gets its new lease and nothing
     /// else: one at work goes on, one with an answer has it posted again, none is asked twice.
     ///
     /// # Errors
-    /// Only the database's own.
+    /// Only the database's own; tried once, since a lease does not wait for a disk.
     pub async fn take_in(&self, leased: Vec<LeasedMessage>) -> Result<(), QueueError> {
-        self.write(move |tx| leased.iter().try_for_each(|message| take_in(tx, message))).await
+        self.try_write(move |tx| leased.iter().try_for_each(|message| take_in(tx, message))).await
     }
 
     /// How many messages wait for the agent or are with it.
@@ -180,19 +221,17 @@ impl Queue {
     /// # Errors
     /// Only the database's own.
     pub async fn question(&self, job: Job, history: u32) -> Result<Question, QueueError> {
-        self.write(move |tx| {
-            let history = turns(tx, &job, history)?;
-            Ok(Question {
-                session_id: job.session_id,
-                uid: job.uid,
-                message_id: job.message_id,
-                message: job.message,
-                timestamp: job.timestamp,
-                metadata: job.metadata,
-                history,
-            })
+        let (session, uid) = (job.session_id.clone(), job.uid.clone());
+        let history = self.write(move |tx| turns(tx, &session, &uid, history)).await?;
+        Ok(Question {
+            session_id: job.session_id,
+            uid: job.uid,
+            message_id: job.message_id,
+            message: job.message,
+            timestamp: job.timestamp,
+            metadata: job.metadata,
+            history,
         })
-        .await
     }
 
     /// Journals what became of a message, and remembers what was said. From here on the agent is
@@ -262,15 +301,47 @@ impl Queue {
     /// # Errors
     /// Whatever keeps the disk from taking it.
     pub async fn check_writable(&self) -> Result<(), QueueError> {
-        self.write(|tx| {
-            let version: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
-            tx.pragma_update(None, "user_version", version)
-        })
-        .await
+        self.try_write(write_a_page).await
+    }
+
+    /// Waits until writing works.
+    ///
+    /// # Errors
+    /// Whatever does not get better by waiting.
+    pub async fn writable(&self) -> Result<(), QueueError> {
+        self.write(write_a_page).await
+    }
+
+    /// Runs one transaction, again and again while the disk does not take it: an answer that is to
+    /// be written down is nowhere else, and to start anew would be to ask the agent for it again.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + Sync + 'static,
+    ) -> Result<T, QueueError> {
+        let work = Arc::new(work);
+        let mut waited = false;
+        loop {
+            let work = Arc::clone(&work);
+            match self.try_write(move |tx| work(tx)).await {
+                Err(error) if error.is_retryable() => {
+                    if !waited {
+                        warn!(%error, "trying until it works");
+                    }
+                    waited = true;
+                    time::sleep(RETRY).await;
+                }
+                done => {
+                    if waited {
+                        info!("the queue can be used again");
+                    }
+                    return done;
+                }
+            }
+        }
     }
 
     /// Runs one transaction off the async threads.
-    async fn write<T: Send + 'static>(
+    async fn try_write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, QueueError> {
@@ -282,8 +353,20 @@ impl Queue {
             tx.commit()?;
             Ok(result)
         });
-        ran.await?
+        ran.await?.map_err(|cause| QueueError::Sqlite { path: self.path.to_path_buf(), cause })
     }
+}
+
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(LOCK_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "trusted_schema", false)
+}
+
+fn write_a_page(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    let version: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    tx.pragma_update(None, "user_version", version)
 }
 
 fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<()> {
@@ -335,12 +418,17 @@ fn settle_answered(
 }
 
 /// The last `limit` turns of a conversation, oldest first.
-fn turns(tx: &Transaction<'_>, job: &Job, limit: u32) -> rusqlite::Result<Vec<Turn>> {
+fn turns(
+    tx: &Transaction<'_>,
+    session: &SessionId,
+    uid: &Uid,
+    limit: u32,
+) -> rusqlite::Result<Vec<Turn>> {
     let sql = "SELECT role, content FROM turn WHERE session_id = ?1 AND uid = ?2
                ORDER BY id DESC LIMIT ?3";
     let mut turns = tx
         .prepare_cached(sql)?
-        .query_map((job.session_id.as_str(), job.uid.as_str(), limit), turn)?
+        .query_map((session.as_str(), uid.as_str(), limit), turn)?
         .collect::<rusqlite::Result<Vec<_>>>()?;
     turns.reverse();
     Ok(turns)

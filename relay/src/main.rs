@@ -66,6 +66,7 @@ async fn serve(args: ServeArgs) -> ExitCode {
             return ExitCode::from(EX_CONFIG);
         }
     };
+    let asked_to_end = signal::asked_to_end();
     let mut server = match Server::bind(config) {
         Ok(server) => server,
         Err(problem) => {
@@ -75,7 +76,7 @@ async fn serve(args: ServeArgs) -> ExitCode {
     };
     info!("listening on http://{}", server.address());
     let code = tokio::select! {
-        () = signal::asked_to_end() => ExitCode::SUCCESS,
+        () = asked_to_end => ExitCode::SUCCESS,
         failure = server.failed() => {
             error!("{failure}");
             ExitCode::FAILURE

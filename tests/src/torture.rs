@@ -9,6 +9,7 @@ mod visitor;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rand::rngs::StdRng;
@@ -111,7 +112,7 @@ impl Bridge {
     async fn start(plan: Plan) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let db = folder.path().join("relay.db");
-        let relay_address = address_below_the_ephemeral(plan.seed);
+        let relay_address = address_below_the_ephemeral();
         let for_visitors = ChaosProxy::start(relay_address, plan.seed ^ 0x7669).await;
         let for_poller = ChaosProxy::start(relay_address, plan.seed ^ 0x706f).await;
         let listen = relay_address.to_string();
@@ -180,11 +181,14 @@ impl Bridge {
 }
 
 /// A free address whose port the system gives to nobody while the relay is down: a caller that
-/// connects to a closed ephemeral port can be given that very port, and keep it.
-fn address_below_the_ephemeral(seed: u64) -> SocketAddr {
-    let mut rng = StdRng::seed_from_u64(seed);
+/// connects to a closed ephemeral port can be given that very port, and keep it. No two runs of one
+/// process ever get the same.
+fn address_below_the_ephemeral() -> SocketAddr {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
-        let address = (Ipv4Addr::LOCALHOST, rng.random_range(20_000..32_000_u16)).into();
+        let number = std::process::id().wrapping_mul(31) + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(20_000 + number % 12_000).unwrap_or(20_000);
+        let address = (Ipv4Addr::LOCALHOST, port).into();
         if TcpListener::bind(address).is_ok() {
             return address;
         }

@@ -19,9 +19,6 @@ const SCHEMA: &[M<'static>] = &[M::up(include_str!("../../../schema.sql"))];
 /// Marks a file as a relay's database (`PRAGMA application_id`): "PRly".
 const APPLICATION_ID: i32 = 0x5052_6c79;
 
-/// The longest a lease of a former run may still last when the host's clock went back in between.
-const LEFTOVER_LEASE_MS: i64 = 60_000;
-
 /// How long a start looks for damaged pages. What it does not get through, `postern-relay check`
 /// does.
 const PAGE_CHECK: Duration = Duration::from_secs(2);
@@ -353,11 +350,11 @@ fn fold_on_close(connection: &Connection, fold: bool) -> rusqlite::Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, !fold).map(drop)
 }
 
-/// Deadlines of a former run lie on that run's clock: none may be further off than a lease is long.
+/// Deadlines of a former run lie on that run's clock: none may be further off than it was when it
+/// was set.
 fn rebase_deadlines(connection: &Connection, now: Now) -> rusqlite::Result<()> {
-    let sql = "UPDATE inbox SET visible_at = min(visible_at, ?1 + iif(lease_id IS NULL, 0, ?2))
-               WHERE visible_at > ?1";
-    connection.execute(sql, [now.steady_ms, LEFTOVER_LEASE_MS])?;
+    let sql = "UPDATE inbox SET visible_at = min(visible_at, ?1 + hidden_ms) WHERE visible_at > ?1";
+    connection.execute(sql, [now.steady_ms])?;
     Ok(())
 }
 

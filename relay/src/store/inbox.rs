@@ -88,9 +88,11 @@ impl Store {
         self.writer
             .run(move |txn| {
                 let open = find_open(txn.conn, message, Some(&lease_id), now)?;
-                let sql = "UPDATE inbox SET visible_at = ?3 WHERE session = ?1 AND message = ?2";
+                let sql = "UPDATE inbox SET visible_at = ?3, hidden_ms = ?4
+                           WHERE session = ?1 AND message = ?2";
                 let until = after(now, lease);
-                txn.conn.prepare_cached(sql)?.execute((open.session, message.0, until))?;
+                let row = (open.session, message.0, until, millis(lease));
+                txn.conn.prepare_cached(sql)?.execute(row)?;
                 txn.changes.deadline_ms = Some(until);
                 Ok(())
             })
@@ -182,7 +184,7 @@ pub(super) fn dequeue(
 ) -> Result<(), StoreError> {
     let sql = "DELETE FROM inbox WHERE session = ?1 AND message = ?2";
     txn.conn.prepare_cached(sql)?.execute((session, message.0))?;
-    let sql = "UPDATE inbox SET visible_at = ?2 WHERE session = ?1 AND message = (
+    let sql = "UPDATE inbox SET visible_at = ?2, hidden_ms = 0 WHERE session = ?1 AND message = (
                    SELECT min(message) FROM inbox WHERE session = ?1)";
     let promoted = txn.conn.prepare_cached(sql)?.execute((session, now.steady_ms))?;
     txn.changes.inbox |= promoted > 0;
@@ -245,7 +247,7 @@ fn lease_visible(
     now: Now,
 ) -> Result<Vec<Leased>, StoreError> {
     let sql = "UPDATE inbox
-               SET visible_at = :until, attempts = attempts + 1, lease_id = lower(hex(randomblob(16)))
+               SET visible_at = :until, hidden_ms = :lease, attempts = attempts + 1, lease_id = lower(hex(randomblob(16)))
                WHERE (session, message) IN (
                    SELECT session, message FROM inbox
                    WHERE visible_at <= :now AND attempts < :max_attempts
@@ -257,6 +259,7 @@ fn lease_visible(
         .query_map(
             named_params! {
                 ":until": after(now, lease),
+                ":lease": millis(lease),
                 ":now": now.steady_ms,
                 ":max_attempts": max_attempts,
                 ":limit": limit,
@@ -312,10 +315,11 @@ fn give_back(
         dead_letter(txn, message, &open, Some(error), now)?;
         return Ok(true);
     }
-    let sql = "UPDATE inbox SET visible_at = ?3, lease_id = NULL, last_error = ?4
+    let sql = "UPDATE inbox SET visible_at = ?3, hidden_ms = ?4, lease_id = NULL, last_error = ?5
                WHERE session = ?1 AND message = ?2";
-    let visible_at = after(now, nack.retry_after);
-    txn.conn.prepare_cached(sql)?.execute((open.session, message.0, visible_at, error))?;
+    let (visible_at, hidden_ms) = (after(now, nack.retry_after), millis(nack.retry_after));
+    let row = (open.session, message.0, visible_at, hidden_ms, error);
+    txn.conn.prepare_cached(sql)?.execute(row)?;
     txn.changes.inbox |= nack.retry_after.is_zero();
     txn.changes.deadline_ms = Some(visible_at);
     Ok(false)
@@ -349,7 +353,7 @@ fn dead_letter(
 
 fn expire(txn: &mut Txn<'_>, max_attempts: u32, now: Now) -> Result<usize, StoreError> {
     let sql = "SELECT message, session, attempts, lease_id, visible_at, last_error FROM inbox
-               WHERE visible_at <= ?1 AND attempts >= ?2 LIMIT ?3";
+               WHERE visible_at <= ?1 AND attempts >= ?2 ORDER BY visible_at, message LIMIT ?3";
     let exhausted: Vec<(MessageId, Open, Option<String>)> = txn
         .conn
         .prepare_cached(sql)?
@@ -401,6 +405,9 @@ fn open_messages(
 
 /// A deadline on the steady clock.
 fn after(now: Now, wait: Duration) -> i64 {
-    let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-    now.steady_ms.saturating_add(wait_ms)
+    now.steady_ms.saturating_add(millis(wait))
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
