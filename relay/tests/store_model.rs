@@ -27,6 +27,7 @@ use proptest::test_runner::{
     FailurePersistence, FileFailurePersistence, TestCaseError, contextualize_config,
 };
 use tempfile::TempDir;
+
 const NOTICE: &str = "Sorry, this message could not be answered. Please try again later.";
 const LEASE_RAN_OUT: &str = "no answer before the last lease ran out";
 const IP_ADDRESS: &str = "203.0.113.7";

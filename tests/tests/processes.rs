@@ -157,11 +157,23 @@ async fn a_poller_ends_well_on_sigterm_while_it_waits() {
 
 #[tokio::test]
 async fn an_agent_does_not_outlive_a_poller_that_is_killed() {
+    let agent = "sleep 1000 & echo $$ $! > $NOTE; wait";
+    outlives_no_killed_poller(agent, "300").await;
+}
+
+#[tokio::test]
+async fn an_agent_that_was_asked_to_end_does_not_outlive_a_poller_that_is_killed() {
+    let agent = "trap 'echo $$ $! > $NOTE' TERM; sleep 1000 & while :; do wait; sleep 0.01; done";
+    outlives_no_killed_poller(agent, "0.2").await;
+}
+
+/// Kills the poller once the agent has noted two processes, and waits for both to end.
+async fn outlives_no_killed_poller(agent: &str, timeout: &str) {
     let folder = tempfile::tempdir().unwrap();
     let (_relay, address) = Process::relay(&folder.path().join("relay.db"), ANY_PORT).await;
-    let (queue, pids) = (folder.path().join("poller.db"), folder.path().join("pids"));
+    let (queue, note) = (folder.path().join("poller.db"), folder.path().join("note"));
     let url = format!("http://{address}");
-    let command = format!("sleep 1000 & echo $$ $! > {}; wait", pids.display());
+    let command = format!("NOTE={}; {agent}", note.display());
     let args = [
         "run",
         "--relay",
@@ -172,16 +184,18 @@ async fn an_agent_does_not_outlive_a_poller_that_is_killed() {
         "exec",
         "--exec",
         &command,
+        "--agent-timeout",
+        timeout,
     ];
     let poller = Process::start("postern-poller", &args);
     accept_messages(address, 1).await;
-    let running = async || std::fs::read_to_string(&pids).is_ok_and(|pids| pids.ends_with('\n'));
-    eventually("the agent", running).await;
-    let pids = std::fs::read_to_string(&pids).unwrap();
-    let pids: Vec<_> = pids.split_whitespace().map(|pid| format!("/proc/{pid}/fd")).collect();
-    assert_eq!(pids.len(), 2);
+    let noted = async || std::fs::read_to_string(&note).is_ok_and(|note| note.ends_with('\n'));
+    eventually("the agent's note", noted).await;
     poller.signal(Signal::KILL);
     poller.end().await;
+    let pids = std::fs::read_to_string(&note).unwrap();
+    let pids: Vec<_> = pids.split_whitespace().map(|pid| format!("/proc/{pid}/fd")).collect();
+    assert_eq!(pids.len(), 2);
     // A zombie has no descriptors left.
     let gone = |path: &String| std::fs::read_dir(path).map_or(true, |mut fds| fds.next().is_none());
     eventually("the agent's end", async || pids.iter().all(gone)).await;

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use clap::Args;
 use command_fds::{CommandFdExt, FdMapping};
-use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::debug;
 
 use super::error::one_line;
@@ -26,9 +26,10 @@ const SECRETS: [&str; 4] =
 /// cut: a poller that was killed leaves no program running that its successor would start again.
 ///
 /// The watcher is started through a subshell so that it is no child of the command, and holds
-/// neither its output nor its lifeline.
+/// neither its output nor its lifeline. It outlives the asking of [`ProcessGroup::end`]: a program
+/// that does not care for it may be all that is left when the poller is killed.
 const WATCHED: &str = "\
-    ( { read -r _; kill -KILL 0; } <&3 >/dev/null 2>&1 & )
+    ( { trap '' TERM; read -r _; kill -KILL 0; } <&3 >/dev/null 2>&1 & )
     exec 3<&- sh -c \"$1\"";
 
 /// The descriptor of [`WATCHED`]'s lifeline.
@@ -191,20 +192,13 @@ impl ProcessGroup {
         exited.map_err(AgentError::Command)
     }
 
-    /// Asks all of the group to end, and kills whoever has not after [`GRACE`].
+    /// Asks all of the group to end, and kills whoever is left once the program itself has ended,
+    /// or after [`GRACE`].
     ///
     /// Asking first lets a program end what it started elsewhere, such as a container.
     async fn end(mut self) {
         self.signal(Signal::TERM);
-        let _ = timeout(GRACE, self.gone()).await;
-    }
-
-    async fn gone(&mut self) {
-        let _ = self.leader.wait().await;
-        // Nothing tells when a group is empty.
-        while test_kill_process_group(self.id).is_ok() {
-            sleep(Duration::from_millis(20)).await;
-        }
+        let _ = timeout(GRACE, self.leader.wait()).await;
     }
 
     fn signal(&self, signal: Signal) {
