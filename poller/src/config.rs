@@ -13,7 +13,7 @@ use crate::relay::{Relay, RelayError};
 /// Which relay, and the key for it.
 #[derive(Debug, Clone, Args)]
 pub struct RelayArgs {
-    /// The relay's address, such as https://relay.example
+    /// The relay's address, such as `https://relay.example`
     #[arg(long, env = "POSTERN_RELAY", value_name = "URL")]
     pub relay: String,
 

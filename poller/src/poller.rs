@@ -1,7 +1,7 @@
 //! The running poller: three loops joined by the durable queue.
 //!
 //! Pull leases messages into the queue, work asks the agent, post tells the relay. They wake each
-//! other through [`Signals`] and otherwise share nothing but the queue, so each can die and resume.
+//! other by signals and otherwise share nothing but the queue, so each can die and resume.
 
 use std::path::PathBuf;
 use std::sync::Arc;
