@@ -187,7 +187,13 @@ fn check_runs(runs: &Runs, kills: &[u128], violations: &mut Vec<String>) {
         for pair in began.windows(2) {
             let first = pair[0].saturating_sub(LATE_NOTE_NS);
             if !kills.iter().any(|kill| (first..=pair[1]).contains(kill)) {
-                violations.push(format!("message {message}: the agent ran again without a crash"));
+                let before = kills.iter().filter(|kill| **kill < first).max();
+                let earlier_ms = before.map(|kill| (pair[0] - kill) / 1_000_000);
+                violations.push(format!(
+                    "message {message}: the agent ran again after {} ms without a crash; the last \
+                     one was {earlier_ms:?} ms before the first run",
+                    (pair[1] - pair[0]) / 1_000_000
+                ));
             }
         }
     }
