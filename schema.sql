@@ -43,7 +43,8 @@ CREATE TABLE message (
     at          INTEGER NOT NULL,
     sent_at     INTEGER,                          -- by the sender's own clock, when it was told
     metadata    TEXT,                             -- JSON object
-    idempotency BLOB                              -- hash of the idempotency key, per session
+    idempotency BLOB,                             -- hash of the idempotency key, per session
+    stopped     INTEGER NOT NULL DEFAULT 0        -- a reply that the visitor stopped
 ) STRICT;
 
 -- A conversation in order: the row's id is the index's hidden second column.
@@ -68,6 +69,7 @@ CREATE TABLE inbox (
     attempts   INTEGER NOT NULL DEFAULT 0,
     lease_id   TEXT,                              -- the latest lease; null before the first and after a nack
     last_error TEXT,                              -- what the latest nack said
+    cancelled  INTEGER NOT NULL DEFAULT 0,        -- leased, and the visitor wants no reply any more
     PRIMARY KEY (session, message)
 ) STRICT, WITHOUT ROWID;
 

@@ -5,6 +5,7 @@ use std::future::IntoFuture;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use axum::Router;
@@ -74,6 +75,7 @@ fn relay_config(data: &Path, api_key: &str) -> Result<Config> {
     Ok(Config {
         listen: on_loopback(0),
         db: data.join("relay.db"),
+        away_after: Duration::from_secs(10),
         keys: Keys::new(api_key, &secret::generate())?,
         limits: Limits::default(),
     })

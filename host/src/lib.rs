@@ -4,6 +4,7 @@ pub mod fault;
 pub mod file;
 pub mod key;
 pub mod log;
+pub mod seconds;
 pub mod signal;
 
 /// The exit code of a bad configuration or a refused key: `EX_CONFIG` of sysexits.h. A service

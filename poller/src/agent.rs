@@ -1,6 +1,7 @@
 //! The agents a poller can ask: each is one file, one type, one entry here.
 
 mod args;
+mod draft;
 mod echo;
 mod error;
 mod exec;
@@ -13,6 +14,7 @@ use postern_shared::{MessageId, Metadata, SessionId, Timestamp, Uid};
 use serde::{Deserialize, Serialize};
 
 pub use args::{AgentArgs, AgentConfigError, AgentKind, AgentLimits};
+pub use draft::{Draft, Written};
 pub use echo::Echo;
 pub use error::AgentError;
 pub use exec::{Exec, ExecArgs};
@@ -46,19 +48,31 @@ impl Agent {
         }
     }
 
-    /// The agent's reply, never blank and never over the limits.
-    ///
-    /// Dropping the future ends the agent: a program's whole process group is killed, a
-    /// connection is closed.
+    /// The agent's reply, for whoever does not watch it being written.
     ///
     /// # Errors
     /// [`AgentError`].
     pub async fn answer(&self, question: &Question) -> Result<String, AgentError> {
+        self.write_answer(question, &Draft::default()).await
+    }
+
+    /// The agent's reply, never blank and never over the limits, written to a draft on the way.
+    ///
+    /// Cancelling the draft asks the agent to end. Dropping the future ends it: a program's whole
+    /// process group is killed, a connection is closed.
+    ///
+    /// # Errors
+    /// [`AgentError`]; [`AgentError::Cancelled`] leaves what was written in the draft.
+    pub async fn write_answer(
+        &self,
+        question: &Question,
+        draft: &Draft,
+    ) -> Result<String, AgentError> {
         let answer = match self {
             Self::Echo(echo) => Ok(echo.answer(question)),
-            Self::Exec(exec) => exec.answer(question).await,
-            Self::Http(http) => http.answer(question).await,
-            Self::OpenAi(openai) => openai.answer(question).await,
+            Self::Exec(exec) => exec.answer(question, draft).await,
+            Self::Http(http) => draft.unless_cancelled(http.answer(question, draft)).await,
+            Self::OpenAi(openai) => draft.unless_cancelled(openai.answer(question, draft)).await,
         };
         answer.map_err(|error| error.without_words_of(question))
     }

@@ -95,13 +95,14 @@ enum Progress {
 async fn post(bridge: &Bridge, outgoing: &Outgoing) -> Result<Progress, PollerError> {
     let message = outgoing.message_id;
     let told = match &outgoing.outcome {
-        Outcome::Answered { reply, at } => {
+        Outcome::Answered { reply, at, stopped } => {
             let body = PostReply {
                 session_id: outgoing.session_id.clone(),
                 response: reply.clone(),
                 message_id: Some(message),
                 lease_id: Some(outgoing.lease_id.clone()),
                 timestamp: Some(*at),
+                stopped: *stopped,
             };
             bridge.relay.reply(&body, &idempotency_key(outgoing)).await.map(drop)
         }

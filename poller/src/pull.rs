@@ -1,7 +1,7 @@
 //! The pull loop: leases as many messages as there are free agents, and commits them to the queue.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use postern_host::fault;
 use postern_shared::poller::{LeasedMessage, NackRequest};
@@ -74,7 +74,7 @@ async fn still_ours(bridge: &Bridge, leased: Vec<LeasedMessage>) -> Vec<LeasedMe
     let mut ours = Vec::with_capacity(leased.len());
     for message in leased {
         let lease_id = message.lease_id.clone();
-        match bridge.relay.extend(message.id, lease_id, bridge.pace.lease).await {
+        match bridge.relay.extend(message.id, lease_id, bridge.pace.lease, Duration::ZERO).await {
             Ok(_) => ours.push(message),
             Err(error) => info!(message.id = %message.id, %error, "a lease came too late"),
         }

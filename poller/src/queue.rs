@@ -106,6 +106,8 @@ pub enum Outcome {
         reply: String,
         /// When it was there.
         at: Timestamp,
+        /// Whether the visitor stopped it: the text is what was written by then, perhaps nothing.
+        stopped: bool,
     },
     /// No reply.
     Failed {
@@ -241,7 +243,9 @@ impl Queue {
     /// Only the database's own.
     pub async fn settle(&self, message: MessageId, outcome: Outcome) -> Result<(), QueueError> {
         self.write(move |tx| match &outcome {
-            Outcome::Answered { reply, at } => settle_answered(tx, message, reply, *at),
+            Outcome::Answered { reply, at, stopped } => {
+                settle_answered(tx, message, reply, *at, *stopped)
+            }
             Outcome::Failed { error, retry_after_seconds } => {
                 let sql = "UPDATE job SET state = 'failed', error = ?2, retry_after_seconds = ?3,
                                settled_at = ?4
@@ -403,11 +407,16 @@ fn settle_answered(
     message: MessageId,
     reply: &str,
     at: Timestamp,
+    stopped: bool,
 ) -> rusqlite::Result<()> {
-    let sql = "UPDATE job SET state = 'answered', reply = ?2, settled_at = ?3
+    let sql = "UPDATE job SET state = 'answered', reply = ?2, settled_at = ?3, stopped = ?4
                WHERE message_id = ?1 AND state = 'leased'";
-    let row = (message.0, reply, at.as_millisecond());
+    let row = (message.0, reply, at.as_millisecond(), stopped);
     if tx.prepare_cached(sql)?.execute(row)? == 0 {
+        return Ok(());
+    }
+    // Models expect turns to alternate: one that was stopped before a word is no turn.
+    if reply.trim().is_empty() {
         return Ok(());
     }
     let sql = "INSERT INTO turn (session_id, uid, message_id, role, content)
@@ -460,7 +469,8 @@ fn outgoing(row: &Row<'_>) -> rusqlite::Result<Outgoing> {
     let outcome = match row.get_ref("state")?.as_str()? {
         "answered" => {
             let at = Timestamp::from_millisecond(row.get("settled_at")?);
-            Outcome::Answered { reply: row.get("reply")?, at: at.unwrap_or_default() }
+            let (reply, stopped) = (row.get("reply")?, row.get("stopped")?);
+            Outcome::Answered { reply, at: at.unwrap_or_default(), stopped }
         }
         _ => Outcome::Failed {
             error: row.get("error")?,
@@ -502,7 +512,8 @@ mod tests {
     }
 
     fn answered(reply: &str) -> Outcome {
-        Outcome::Answered { reply: reply.into(), at: Timestamp::from_second(9).unwrap() }
+        let at = Timestamp::from_second(9).unwrap();
+        Outcome::Answered { reply: reply.into(), at, stopped: false }
     }
 
     fn open(folder: &tempfile::TempDir) -> Queue {

@@ -12,6 +12,7 @@ CREATE TABLE job (
     attempts            INTEGER NOT NULL,
     state               TEXT    NOT NULL CHECK (state IN ('leased', 'answered', 'failed')),
     reply               TEXT,                  -- of an answered one
+    stopped             INTEGER NOT NULL DEFAULT 0, -- whether the visitor stopped that reply
     error               TEXT,                  -- of a failed one
     retry_after_seconds INTEGER,               -- of a failed one; null gives it up for good
     settled_at          INTEGER                -- when it was answered or failed, ms since 1970

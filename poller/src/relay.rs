@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use postern_shared::operator::Health;
 use postern_shared::poller::{
-    ExtendRequest, Extended, Inbox, LeaseRequest, Leased, LeasedMessage, NackRequest, Nacked,
-    PostReply, ReplyStored,
+    ChunkTaken, ExtendRequest, Extended, Inbox, LeaseRequest, Leased, LeasedMessage, NackRequest,
+    Nacked, PostChunk, PostReply, ReplyStored,
 };
-use postern_shared::{BASE_PATH, ErrorType, Failure, IDEMPOTENCY_KEY, MessageId, Success};
+use postern_shared::{BASE_PATH, ErrorType, Failure, IDEMPOTENCY_KEY, LeaseId, MessageId, Success};
 use reqwest::header::{self, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::Serialize;
@@ -46,6 +46,12 @@ pub enum RelayError {
     /// Someone else has the message now.
     #[error("the lease was lost: {0}")]
     LeaseLost(String),
+    /// There is a gap between what the relay knows of a reply and the piece it was sent.
+    #[error("the relay wants the reply from byte {wanted} on")]
+    Gap {
+        /// The offset that is wanted, in bytes.
+        wanted: u64,
+    },
     /// The message is answered, given up or gone: nothing more is to be done for it.
     #[error("the message is settled: {0}")]
     Settled(String),
@@ -81,6 +87,7 @@ impl RelayError {
             | Self::NoClient(_)
             | Self::KeyRefused { .. }
             | Self::LeaseLost(_)
+            | Self::Gap { .. }
             | Self::Settled(_)
             | Self::Refused { .. } => false,
         }
@@ -153,18 +160,37 @@ impl Relay {
         self.send::<Leased>(call).await.map(|leased| leased.messages)
     }
 
-    /// Keeps a lease; the answer says whether the visitor still wants a reply.
+    /// Keeps a lease; held up to `wait`, the answer says at once when the visitor wants no reply any
+    /// more.
     ///
     /// # Errors
     /// [`RelayError`]; [`RelayError::LeaseLost`] when someone else has the message.
     pub async fn extend(
         &self,
         message: MessageId,
-        lease_id: postern_shared::LeaseId,
+        lease_id: LeaseId,
         lease: Duration,
+        wait: Duration,
     ) -> Result<Extended, RelayError> {
-        let body = ExtendRequest { lease_id, lease_seconds: seconds(lease) };
-        self.send(self.post(&format!("/inbox/{message}/extend"), &body)).await
+        let body = ExtendRequest {
+            lease_id,
+            lease_seconds: seconds(lease),
+            wait_seconds: Some(seconds(wait)),
+        };
+        let call = self.post(&format!("/inbox/{message}/extend"), &body);
+        self.send_to_the_end(call.timeout(wait + ANSWER_TIMEOUT)).await
+    }
+
+    /// Shows a piece of a reply that is being written; a repeat is harmless.
+    ///
+    /// # Errors
+    /// [`RelayError`]; [`RelayError::Gap`] when the relay lacks what was before the piece.
+    pub async fn chunk(
+        &self,
+        message: MessageId,
+        body: &PostChunk,
+    ) -> Result<ChunkTaken, RelayError> {
+        self.send_to_the_end(self.post(&format!("/inbox/{message}/chunks"), body)).await
     }
 
     /// Gives a message back.
@@ -215,6 +241,17 @@ impl Relay {
         format!("{}{path}", self.base.as_str().trim_end_matches('/'))
     }
 
+    /// A call whose answer may stop being of interest: cutting it off would cost the connection, and
+    /// the next call the time for another.
+    async fn send_to_the_end<T: DeserializeOwned + Send + 'static>(
+        &self,
+        call: RequestBuilder,
+    ) -> Result<T, RelayError> {
+        let relay = self.clone();
+        let answer = tokio::spawn(async move { relay.send(call).await });
+        answer.await.unwrap_or_else(|ended| Err(RelayError::Unreachable(ended.to_string())))
+    }
+
     async fn send<T: DeserializeOwned>(&self, call: RequestBuilder) -> Result<T, RelayError> {
         let call = call.header(header::AUTHORIZATION, self.authorization.clone());
         read::<Success<T>>(call).await.map(|answer| answer.data)
@@ -262,6 +299,7 @@ async fn read_body(response: Response) -> Result<Vec<u8>, RelayError> {
 fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> RelayError {
     let failure: Option<Failure> = serde_json::from_slice(body).ok();
     let kind = failure.as_ref().map_or(ErrorType::Unknown, |failure| failure.kind);
+    let wanted = failure.as_ref().and_then(|failure| failure.offset).unwrap_or_default();
     let sentence = failure.map_or_else(
         || "an answer that is not a relay's, perhaps of a proxy in between".to_owned(),
         |failure| failure.error.chars().take(300).collect(),
@@ -270,6 +308,7 @@ fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Re
     match (code, kind) {
         (401 | 403, _) => RelayError::KeyRefused { status: code, sentence },
         (409, ErrorType::StaleLease | ErrorType::NotLeased) => RelayError::LeaseLost(sentence),
+        (409, ErrorType::OffsetMismatch) => RelayError::Gap { wanted },
         (404, ErrorType::NotFound) | (409, _) => RelayError::Settled(sentence),
         (408 | 429 | 500..=599, _) => RelayError::Busy { status: code, sentence, retry_after },
         (300..=399 | 404 | 405, _) => RelayError::NotARelay(format!("status {code}")),

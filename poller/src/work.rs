@@ -7,15 +7,17 @@ use std::time::Duration;
 use postern_host::fault;
 use postern_shared::{MessageId, SessionId, Timestamp};
 use tokio::task::JoinSet;
-use tokio::time::{self, Instant};
+use tokio::time;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
-use crate::agent::AgentError;
+use crate::agent::{AgentError, Draft};
 use crate::backoff::Backoff;
+use crate::lease::{self, Lease};
 use crate::poller::{Bridge, PollerError};
 use crate::queue::{Job, Outcome};
 use crate::relay::RelayError;
+use crate::show;
 
 /// The longest wait between two tries of a message that failed, in seconds.
 const MAX_RETRY_SECONDS: u32 = 60;
@@ -109,24 +111,38 @@ impl Crew {
 async fn still_ours(bridge: &Bridge, message: MessageId) -> Result<bool, PollerError> {
     let mut backoff = Backoff::new();
     loop {
-        match extend(bridge, message).await? {
-            Lease::Held => return Ok(true),
+        match lease::extend(bridge, message, Duration::ZERO).await? {
+            Lease::Held { cancelled } => return Ok(!cancelled || give_back(bridge, message).await?),
             Lease::Lost => return Ok(false),
             Lease::Unknown(asked) => time::sleep(backoff.next(asked)).await,
         }
     }
 }
 
-/// Asks the agent while keeping the lease, and journals the outcome.
+/// Gives back a message that was cancelled while nobody was at work: what was written of its reply,
+/// the relay knows. Always false, since it is not ours any more.
+async fn give_back(bridge: &Bridge, message: MessageId) -> Result<bool, PollerError> {
+    let error = AgentError::Cancelled.to_string();
+    bridge.queue.settle(message, Outcome::Failed { error, retry_after_seconds: Some(0) }).await?;
+    bridge.signals.settled.notify_one();
+    Ok(false)
+}
+
+/// Asks the agent while showing what it writes and keeping the lease, and journals the outcome.
 async fn work_on(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
     let (message, session, attempts) = (job.message_id, job.session_id.clone(), job.attempts);
     let question = bridge.queue.question(job, bridge.pace.history).await?;
+    let draft = Draft::default();
     let outcome = tokio::select! {
-        answer = bridge.agent.answer(&question) => outcome(answer, attempts),
-        lost = keep_lease(bridge, message) => {
-            warn!(message.id = %message, session.id = %session, "the lease was lost; the agent is ended");
-            return lost;
+        answer = bridge.agent.write_answer(&question, &draft) => {
+            Some(outcome(answer, &draft, attempts))
         }
+        refused = show::run(bridge, message, &draft) => refused?.map(refusal),
+        lost = lease::keep(bridge, message, &draft) => lost.map(|()| None)?,
+    };
+    let Some(outcome) = outcome else {
+        warn!(message.id = %message, session.id = %session, "the lease was lost; the agent is ended");
+        return Ok(());
     };
     if let Outcome::Failed { error, retry_after_seconds } = &outcome {
         let for_good = retry_after_seconds.is_none();
@@ -139,14 +155,21 @@ async fn work_on(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
     Ok(())
 }
 
-fn outcome(answer: Result<String, AgentError>, attempts: u32) -> Outcome {
+fn outcome(answer: Result<String, AgentError>, draft: &Draft, attempts: u32) -> Outcome {
+    let at = Timestamp::now();
     match answer {
-        Ok(reply) => Outcome::Answered { reply, at: Timestamp::now() },
+        Ok(reply) => Outcome::Answered { reply, at, stopped: false },
+        Err(AgentError::Cancelled) => Outcome::Answered { reply: draft.text(), at, stopped: true },
         Err(error) => Outcome::Failed {
             error: error.to_string(),
             retry_after_seconds: error.is_retryable().then(|| retry_seconds(&error, attempts)),
         },
     }
+}
+
+/// A reply that the relay will not take, whole or in pieces.
+fn refusal(error: RelayError) -> Outcome {
+    Outcome::Failed { error: error.to_string(), retry_after_seconds: None }
 }
 
 /// Twice as long after each try, and never shorter than the agent's service asks for.
@@ -155,63 +178,4 @@ fn retry_seconds(error: &AgentError, attempts: u32) -> u32 {
     let asked = error.retry_after().map_or(0, |wait| wait.as_secs());
     let asked = u32::try_from(asked).unwrap_or(u32::MAX).min(3_600);
     doubled.clamp(1, MAX_RETRY_SECONDS).max(asked)
-}
-
-/// Renews the lease until it is lost, or until so much of it has passed without a renewal that the
-/// relay may soon give the message to someone else: two agents must never work for one session.
-async fn keep_lease(bridge: &Bridge, message: MessageId) -> Result<(), PollerError> {
-    let lease = bridge.pace.lease;
-    let mut renewed = Instant::now();
-    let mut next = renewed + lease / 3;
-    loop {
-        time::sleep_until(next).await;
-        let asked = Instant::now();
-        let end = renewed + lease * 9 / 10;
-        match time::timeout_at(end, extend(bridge, message)).await {
-            Ok(Ok(Lease::Held)) => {
-                renewed = asked;
-                next = asked + lease / 3;
-            }
-            Ok(Ok(Lease::Unknown(_))) => next = end.min(Instant::now() + lease / 20),
-            Ok(Ok(Lease::Lost)) => return Ok(()),
-            Ok(Err(error)) => return Err(error),
-            Err(_) => return give_up_lease(bridge, message).await,
-        }
-    }
-}
-
-/// Forgets a message whose lease was not renewed in time; the relay will hand it out again.
-async fn give_up_lease(bridge: &Bridge, message: MessageId) -> Result<(), PollerError> {
-    if let Some(lease) = bridge.queue.lease_of(message).await? {
-        bridge.queue.lose_lease(message, lease).await?;
-    }
-    Ok(())
-}
-
-/// What the relay says of a lease.
-enum Lease {
-    Held,
-    Lost,
-    /// It did not answer; it may ask for a wait.
-    Unknown(Option<Duration>),
-}
-
-async fn extend(bridge: &Bridge, message: MessageId) -> Result<Lease, PollerError> {
-    let Some(lease) = bridge.queue.lease_of(message).await? else { return Ok(Lease::Lost) };
-    match bridge.relay.extend(message, lease.clone(), bridge.pace.lease).await {
-        Ok(_) => Ok(Lease::Held),
-        Err(error @ RelayError::KeyRefused { .. }) => Err(error.into()),
-        Err(RelayError::LeaseLost(_)) => {
-            bridge.queue.lose_lease(message, lease).await?;
-            // A newer lease of our own may have come in while this one was asked about.
-            let newer = bridge.queue.lease_of(message).await?;
-            Ok(if newer.is_some() { Lease::Held } else { Lease::Lost })
-        }
-        Err(RelayError::Settled(why)) => {
-            info!(message.id = %message, why, "nothing is left to do for a message");
-            bridge.queue.finish(message).await?;
-            Ok(Lease::Lost)
-        }
-        Err(error) => Ok(Lease::Unknown(error.retry_after())),
-    }
 }

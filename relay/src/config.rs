@@ -2,9 +2,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use postern_host::key::{self, KeyError};
+use postern_host::seconds;
 
 use crate::secret::SecretHash;
 
@@ -29,6 +31,11 @@ pub struct ServeArgs {
     /// A file with the operator's key; POSTERN_ADMIN_KEY holds the key itself
     #[arg(long, env = "POSTERN_ADMIN_KEY_FILE", value_name = "PATH")]
     pub admin_key_file: Option<PathBuf>,
+
+    /// Seconds without a call of the poller after which visitors are told that the agent is away
+    #[arg(long, env = "POSTERN_AWAY_AFTER", value_name = "SECONDS", default_value = "10",
+          value_parser = seconds::parse)]
+    pub away_after: Duration,
 
     /// What a visitor may send and how often the relay tries
     #[command(flatten)]
@@ -76,6 +83,8 @@ pub struct Config {
     pub db: PathBuf,
     /// The poller's and the operator's keys.
     pub keys: Keys,
+    /// How long no poller calls before the agent's host counts as away.
+    pub away_after: Duration,
     /// Bounds on what the relay takes.
     pub limits: Limits,
 }
@@ -120,6 +129,7 @@ impl ServeArgs {
             listen: self.listen,
             db: self.db,
             keys: Keys::new(&api, &admin)?,
+            away_after: self.away_after,
             limits: self.limits,
         })
     }

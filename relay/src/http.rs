@@ -30,6 +30,7 @@ use crate::clock::Clock;
 use crate::config::{Keys, Limits};
 use crate::health::HealthCheck;
 use crate::metrics::{Metrics, RequestLabels};
+use crate::presence::Presence;
 use crate::store::Store;
 use error::ApiError;
 
@@ -42,6 +43,7 @@ pub(crate) struct App {
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     pub(crate) health: HealthCheck,
+    pub(crate) presence: Presence,
     /// Ends long polls and event streams.
     pub(crate) cancelled: CancellationToken,
 }
@@ -74,6 +76,7 @@ pub(crate) fn router(app: App) -> Router {
 fn visitor_calls() -> Router<App> {
     Router::new()
         .route("/messages", post(visitor::post_message))
+        .route("/messages/{message_id}/cancel", post(visitor::cancel_message))
         .route("/responses/{session_id}", get(visitor::list_responses))
         .route("/sessions/{session_id}/events", get(events::stream_events))
         .route("/sessions/{session_id}/messages", get(visitor::show_transcript))
@@ -86,6 +89,7 @@ fn private_calls() -> Router<App> {
         .route("/inbox", get(poller::list_inbox))
         .route("/inbox/lease", post(poller::lease_messages))
         .route("/inbox/{message_id}/extend", post(poller::extend_lease))
+        .route("/inbox/{message_id}/chunks", post(poller::post_chunk))
         .route("/inbox/{message_id}/nack", post(poller::nack_message))
         .route("/outbox", post(poller::post_reply))
         .route("/sessions", get(operator::list_sessions))

@@ -9,6 +9,7 @@ mod health;
 mod http;
 pub mod maintenance;
 mod metrics;
+mod presence;
 pub mod secret;
 mod server;
 pub mod store;

@@ -17,11 +17,13 @@ use crate::store::{Inbox, Now};
 pub(crate) struct Metrics {
     pub(crate) messages: Counter,
     pub(crate) replies: Counter,
+    pub(crate) chunks: Counter,
     pub(crate) dead_letters: Counter,
     pub(crate) requests: Family<RequestLabels, Counter>,
     pub(crate) event_streams: Gauge,
     pub(crate) lease_calls_held: Gauge,
     pub(crate) last_poll: Gauge,
+    pub(crate) host_connected: Gauge,
     open_messages: Gauge,
     oldest_age: Gauge<f64, AtomicU64>,
     registry: Arc<Registry>,
@@ -46,6 +48,12 @@ impl Metrics {
         );
         let replies = Counter::default();
         registry.register("replies", "Agents' replies accepted, repeats included", replies.clone());
+        let chunks = Counter::default();
+        registry.register(
+            "chunks",
+            "Pieces of replies that were being written, repeats included",
+            chunks.clone(),
+        );
         let dead_letters = Counter::default();
         registry.register("dead_letters", "Messages given up", dead_letters.clone());
         let requests = Family::default();
@@ -65,6 +73,12 @@ impl Metrics {
             Unit::Seconds,
             last_poll.clone(),
         );
+        let host_connected = Gauge::default();
+        registry.register(
+            "host_connected",
+            "1 while the agent's host calls, 0 when it is away",
+            host_connected.clone(),
+        );
         let open_messages = Gauge::default();
         registry.register("open_messages", "Messages that want an answer", open_messages.clone());
         let oldest_age = Gauge::default();
@@ -77,11 +91,13 @@ impl Metrics {
         Self {
             messages,
             replies,
+            chunks,
             dead_letters,
             requests,
             event_streams,
             lease_calls_held,
             last_poll,
+            host_connected,
             open_messages,
             oldest_age,
             registry: Arc::new(registry),

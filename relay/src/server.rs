@@ -19,6 +19,7 @@ use crate::clock::Clock;
 use crate::health::HealthCheck;
 use crate::http::{self, App};
 use crate::metrics::Metrics;
+use crate::presence::{self, Presence};
 use crate::store::{OpenError, Store};
 use crate::sweeper;
 
@@ -83,6 +84,8 @@ impl Server {
         let sweeping =
             sweeper::run(store.clone(), clock, max_attempts, metrics.clone(), cancelled.clone());
         tasks.spawn(sweeping);
+        let presence = Presence::start(config.away_after, metrics.host_connected.clone());
+        tasks.spawn(presence::run(presence.clone(), cancelled.clone()));
         let app = App {
             store: store.clone(),
             clock,
@@ -90,6 +93,7 @@ impl Server {
             limits: config.limits,
             metrics,
             health: HealthCheck::default(),
+            presence,
             cancelled: cancelled.clone(),
         };
         let handle = Handle::new();

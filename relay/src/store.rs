@@ -4,8 +4,10 @@
 //! transaction; reads go through a pool. Each function is one transaction or one query, takes `now`
 //! as an argument, and returns only after what it wrote is on disk.
 
+mod cancellation;
 mod conversation;
 pub(crate) mod dead_letters;
+mod drafts;
 pub(crate) mod file;
 mod inbox;
 mod outbox;
@@ -20,16 +22,18 @@ use std::sync::Arc;
 
 use postern_shared::Timestamp;
 
-pub use conversation::TranscriptPage;
+pub use conversation::{News, TranscriptPage, Waiting};
+pub use drafts::{NewChunk, Place, Taken};
 pub use file::OpenError;
-pub use inbox::{Inbox, Leased, Nack};
+pub use inbox::{Inbox, Kept, Leased, Nack};
 pub use outbox::NewReply;
 pub use rows::{Entry, IdempotencyKey, OpenMessage, Page, Paged, SessionKey, SessionRow};
 pub use sessions::{Accepted, FreshSession, NewMessage};
 pub use signals::Subscription;
 
+use drafts::Drafts;
 use reader::Readers;
-use signals::Signals;
+use signals::{Changes, Signals};
 use writer::Writer;
 
 /// A moment, as every store function is given it.
@@ -71,6 +75,12 @@ pub enum StoreError {
     /// The message waits; nobody holds a lease.
     #[error("the message is not leased")]
     NotLeased,
+    /// There is a gap between what is known of a reply and the next piece.
+    #[error("the piece does not follow on the {wanted} bytes that are known")]
+    OffsetMismatch {
+        /// The offset that is wanted.
+        wanted: usize,
+    },
     /// The message has its answer.
     #[error("the message has been answered")]
     AlreadyAnswered,
@@ -128,6 +138,7 @@ pub struct Store {
     writer: Writer,
     readers: Readers,
     signals: Arc<Signals>,
+    drafts: Arc<Drafts>,
 }
 
 impl Store {
@@ -138,9 +149,11 @@ impl Store {
     pub fn open(path: &Path, now: Now) -> Result<Self, OpenError> {
         let (connection, lock) = file::open(path, now)?;
         let signals = Arc::new(Signals::default());
+        let drafts = Arc::new(Drafts::default());
         let readers = Readers::open(path)?;
-        let writer = Writer::spawn(connection, lock, Arc::clone(&signals))?;
-        Ok(Self { writer, readers, signals })
+        let announcer = Announcer { signals: Arc::clone(&signals), drafts: Arc::clone(&drafts) };
+        let writer = Writer::spawn(connection, lock, announcer)?;
+        Ok(Self { writer, readers, signals, drafts })
     }
 
     /// Resolves when the writer thread has ended: after [`Store::close`], or because it failed.
@@ -166,6 +179,20 @@ impl Store {
                 Ok(())
             })
             .await
+    }
+}
+
+/// Tells of each commit: first to the drafts, so that whoever is woken finds them as they are.
+struct Announcer {
+    signals: Arc<Signals>,
+    drafts: Arc<Drafts>,
+}
+
+impl Announcer {
+    fn announce(&self, changes: Changes) {
+        self.drafts.end(&changes.leases_ended);
+        self.drafts.cancel(&changes.cancelled);
+        self.signals.announce(changes);
     }
 }
 

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::store::Store;
+use crate::store::{Now, Store, StoreError};
 
 /// How long it waits when the store could not be written.
 const RETRY: Duration = Duration::from_secs(1);
@@ -23,16 +23,19 @@ pub(crate) async fn run(
 ) {
     let mut deadlines = store.next_deadline();
     let mut wait = Duration::ZERO;
+    let mut swept_ms = i64::MIN;
     loop {
         tokio::select! {
             () = cancelled.cancelled() => return,
             changed = deadlines.changed() => if changed.is_err() { return },
             () = time::sleep(wait) => {
-                if let Err(cause) = sweep(&store, clock, max_attempts, &metrics).await {
+                let now = clock.now();
+                if let Err(cause) = sweep(&store, max_attempts, swept_ms, now, &metrics).await {
                     warn!(error = %cause, "expired leases could not be swept");
                     wait = RETRY;
                     continue;
                 }
+                swept_ms = now.steady_ms;
             }
         }
         let left_ms = deadlines.borrow_and_update().saturating_sub(clock.now().steady_ms);
@@ -42,11 +45,12 @@ pub(crate) async fn run(
 
 async fn sweep(
     store: &Store,
-    clock: Clock,
     max_attempts: u32,
+    since_ms: i64,
+    now: Now,
     metrics: &Metrics,
-) -> Result<(), crate::store::StoreError> {
-    let dead_letters = store.expire_leases(max_attempts, clock.now()).await?;
+) -> Result<(), StoreError> {
+    let dead_letters = store.expire_leases(max_attempts, since_ms, now).await?;
     if dead_letters > 0 {
         info!(dead_letters, "messages were given up after their last lease");
         metrics.dead_letters.inc_by(dead_letters as u64);

@@ -35,4 +35,7 @@ pub struct Failure {
     /// Seconds to wait before another try; on 429 and 503, as in `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
+    /// The offset that is wanted, in bytes of UTF-8; with `offset_mismatch`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<u64>,
 }

@@ -29,6 +29,8 @@ pub enum ErrorType {
     AlreadyAnswered,
     /// 409: the message is a dead letter.
     DeadLetter,
+    /// 409: a piece of a reply does not follow on what is there; see `offset`.
+    OffsetMismatch,
     /// 413: the body is larger than the relay takes.
     PayloadTooLarge,
     /// 422: the idempotency key was used with another body.

@@ -55,11 +55,38 @@ pub struct ExtendRequest {
     pub lease_id: LeaseId,
     /// Seconds from now until it runs out, 1 to 3,600.
     pub lease_seconds: u32,
+    /// Seconds to hold the call, 0 to 30, unless the visitor cancels before; 0 when absent. The
+    /// lease counts from the call's beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_seconds: Option<u32>,
 }
 
 /// The answer to [`ExtendRequest`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Extended {
+    /// True when the visitor wants no reply any more.
+    pub cancelled: bool,
+}
+
+/// `POST /inbox/{message_id}/chunks`: a piece of a reply that is being written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PostChunk {
+    /// The lease under which it is written.
+    pub lease_id: LeaseId,
+    /// How long the reply was before this piece, in bytes of UTF-8.
+    pub offset: u64,
+    /// The piece; may be empty when only `progress` is told.
+    pub text: String,
+    /// What the agent is doing, in a few words; absent, it says nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<String>,
+}
+
+/// The answer to [`PostChunk`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChunkTaken {
+    /// How long the reply is now, in bytes of UTF-8: the next piece's offset.
+    pub received: u64,
     /// True when the visitor wants no reply any more.
     pub cancelled: bool,
 }
@@ -91,7 +118,7 @@ pub struct Nacked {
 pub struct PostReply {
     /// The session it goes to.
     pub session_id: SessionId,
-    /// The text; not blank.
+    /// The text; not blank, unless it was stopped.
     pub response: String,
     /// The visitor's message it answers, which it acks; `None` answers none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -102,6 +129,9 @@ pub struct PostReply {
     /// When it was written, by the agent's clock; kept, never used for order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Timestamp>,
+    /// True when the visitor cancelled it: the text is what was written by then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
 }
 
 /// The answer to [`PostReply`], given once the reply is on disk.

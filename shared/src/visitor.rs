@@ -64,6 +64,73 @@ pub struct Entry {
     pub message_id: Option<MessageId>,
     /// When the relay stored it.
     pub timestamp: Timestamp,
+    /// True for a reply that the visitor stopped: its text is what was written by then, perhaps
+    /// nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
+}
+
+/// The data of a `chunk` event: a piece of a reply that is being written.
+///
+/// The reply so far is the first `offset` bytes of what was known of it, and then `text`. The
+/// `message` event with the finished reply takes the place of all chunks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// The visitor's message that the reply answers.
+    pub message_id: MessageId,
+    /// Where the piece begins, in bytes of UTF-8; 0 begins the reply anew.
+    pub offset: u64,
+    /// The piece.
+    pub text: String,
+}
+
+/// The data of a `status` event: what goes on behind the relay. It replaces the one before.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Whether the agent's host is there.
+    pub host: Host,
+    /// The visitor's oldest message without an answer; `None` when nothing waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_id: Option<MessageId>,
+    /// How far that message has come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<MessageState>,
+    /// What the agent says it is doing, in a few words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<String>,
+}
+
+/// Whether the agent's host is there, by its poller's own calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Host {
+    /// It calls.
+    Connected,
+    /// It has not called for a while; messages are kept for it.
+    Away,
+}
+
+/// How far a message has come on its way to a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageState {
+    /// It waits to be leased.
+    Waiting,
+    /// It is under a lease that lives: the agent is at it.
+    Working,
+    /// The agent failed or went away, and will be asked again.
+    Retrying,
+    /// It was given up.
+    Failed,
+    /// The visitor stopped it.
+    Cancelled,
+}
+
+/// The answer to `POST /messages/{message_id}/cancel`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Cancelled {
+    /// Always true: no reply will be written from here on.
+    pub cancelled: bool,
 }
 
 /// `GET /responses/{session_id}`: what was said to the visitor after a cursor, oldest first.

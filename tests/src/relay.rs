@@ -1,12 +1,16 @@
 //! A relay on a port of its own, with a file of its own.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use postern_relay::config::{Keys, Limits};
 use postern_relay::{Config, Server};
 use tempfile::TempDir;
 
 use crate::{ADMIN_KEY, API_KEY, Caller, Visitor};
+
+/// How long a relay in a test waits for a poller before it says so.
+const AWAY_AFTER: Duration = Duration::from_secs(1);
 
 /// A running relay; its file outlives a restart and goes with this value.
 pub struct TestRelay {
@@ -89,6 +93,7 @@ fn bind(listen: SocketAddr, folder: &TempDir, limits: Limits) -> Server {
         listen,
         db: folder.path().join("relay.db"),
         keys: Keys::new(API_KEY, ADMIN_KEY).expect("good keys"),
+        away_after: AWAY_AFTER,
         limits,
     };
     Server::bind(config).expect("a relay that starts")

@@ -33,7 +33,9 @@ const ROWS_OF_VERSION_1: &str = r#"
         (4, 2, 3, 'Sorry.', 3, 3500, NULL, NULL, NULL),
         (5, 2, 0, 'one', NULL, 3600, NULL, NULL, NULL),
         (6, 2, 0, 'two', NULL, 3700, NULL, NULL, NULL);
-    INSERT INTO inbox VALUES
+    INSERT INTO inbox
+        (session, message, visible_at, hidden_ms, attempts, lease_id, last_error)
+    VALUES
         (2, 5, 3900, 300, 2, 'an-old-lease', 'no model'), (2, 6, NULL, 0, 0, NULL, NULL);
     INSERT INTO dead_letter VALUES (3, 2, 5, 'no model', 3500);
     INSERT INTO health VALUES (1, 4000);

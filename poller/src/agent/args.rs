@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use postern_host::key::KeyError;
+use postern_host::seconds;
 
 use super::{ExecArgs, HttpArgs, OpenAiArgs};
 
@@ -58,21 +59,13 @@ pub struct AgentLimits {
         env = "POSTERN_AGENT_TIMEOUT",
         value_name = "SECONDS",
         default_value = "300",
-        value_parser = parse_seconds
+        value_parser = seconds::parse
     )]
     pub timeout: Duration,
 
     /// How long a reply may be; a longer one is a failure
     #[arg(long, env = "POSTERN_MAX_REPLY_BYTES", value_name = "BYTES", default_value = "262144")]
     pub max_reply_bytes: NonZeroUsize,
-}
-
-fn parse_seconds(text: &str) -> Result<Duration, &'static str> {
-    text.parse()
-        .ok()
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|duration| !duration.is_zero())
-        .ok_or("must be a number of seconds above zero")
 }
 
 /// Why no agent can be made of the settings; names the setting to mend.

@@ -17,6 +17,9 @@ pub enum AgentError {
     /// It took too long and was ended.
     #[error("the agent gave no reply within {0:?}")]
     TimedOut(Duration),
+    /// The visitor wanted no reply any more.
+    #[error("the visitor stopped the reply")]
+    Cancelled,
     /// It was done and had said nothing.
     #[error("the agent's reply is blank")]
     Blank,
@@ -92,7 +95,7 @@ impl AgentError {
                         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
                     )
             }
-            Self::TooLong { .. } | Self::NoReply { .. } | Self::Filtered => false,
+            Self::Cancelled | Self::TooLong { .. } | Self::NoReply { .. } | Self::Filtered => false,
         }
     }
 

@@ -11,12 +11,12 @@ use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tracing::debug;
 
 use super::error::one_line;
 use super::reply::Reply;
-use super::{AgentConfigError, AgentError, AgentLimits, Question};
+use super::{AgentConfigError, AgentError, AgentLimits, Draft, Question};
 
 /// What the program must not see: it answers strangers and needs no key to the relay.
 const SECRETS: [&str; 4] =
@@ -44,6 +44,12 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// How much of a line of standard error is kept.
 const MAX_LINE_BYTES: usize = 2_000;
 
+/// What a line of standard error begins with that tells the visitor what the program is doing.
+const PROGRESS: &str = "status:";
+
+/// How much of it the relay takes.
+const MAX_PROGRESS_CHARS: usize = 200;
+
 /// The settings of the exec agent.
 #[derive(Debug, Clone, Args)]
 pub struct ExecArgs {
@@ -67,19 +73,22 @@ impl Exec {
         Ok(Self { command, limits })
     }
 
-    pub(super) async fn answer(&self, question: &Question) -> Result<String, AgentError> {
+    pub(super) async fn answer(
+        &self,
+        question: &Question,
+        draft: &Draft,
+    ) -> Result<String, AgentError> {
         let mut input =
             serde_json::to_vec(question).map_err(|error| AgentError::Command(error.into()))?;
         input.push(b'\n');
         let (mut group, pipes) = ProcessGroup::spawn(&self.command).map_err(AgentError::Command)?;
-        let reply = Reply::new(self.limits);
-        match timeout(self.limits.timeout, converse(&mut group, pipes, &input, reply)).await {
-            Ok(reply) => reply,
-            Err(_) => {
-                group.end().await;
-                Err(AgentError::TimedOut(self.limits.timeout))
-            }
-        }
+        let unwanted = tokio::select! {
+            reply = converse(&mut group, pipes, &input, draft, self.limits) => return reply,
+            () = sleep(self.limits.timeout) => AgentError::TimedOut(self.limits.timeout),
+            () = draft.cancelled() => AgentError::Cancelled,
+        };
+        group.end().await;
+        Err(unwanted)
     }
 }
 
@@ -89,15 +98,17 @@ async fn converse(
     group: &mut ProcessGroup,
     pipes: Pipes,
     input: &[u8],
-    mut reply: Reply,
+    draft: &Draft,
+    limits: AgentLimits,
 ) -> Result<String, AgentError> {
-    let mut last_line = LastLine::default();
+    let mut reply = Reply::new(draft, limits);
+    let mut errors = ErrorLines::new(draft);
     let piping = async {
         tokio::try_join!(
             write_input(pipes.stdin, input),
             read_pieces(pipes.stdout, |piece| reply.push(piece)),
             read_pieces(pipes.stderr, |piece| {
-                last_line.push(piece);
+                errors.push(piece);
                 Ok(())
             }),
         )
@@ -107,7 +118,7 @@ async fn converse(
     if status.success() {
         reply.finish()
     } else {
-        Err(AgentError::Exited { status, last_line: last_line.finish() })
+        Err(AgentError::Exited { status, last_line: errors.finish() })
     }
 }
 
@@ -213,14 +224,18 @@ impl Drop for ProcessGroup {
     }
 }
 
-/// The last line of standard error that is not blank.
-#[derive(Default)]
-struct LastLine {
+/// A program's standard error: its progress, and the last other line that is not blank.
+struct ErrorLines<'a> {
+    draft: &'a Draft,
     unfinished: Vec<u8>,
     last: String,
 }
 
-impl LastLine {
+impl<'a> ErrorLines<'a> {
+    fn new(draft: &'a Draft) -> Self {
+        Self { draft, unfinished: Vec::new(), last: String::new() }
+    }
+
     fn push(&mut self, piece: &[u8]) {
         for part in piece.split_inclusive(|byte| *byte == b'\n') {
             let room = MAX_LINE_BYTES - self.unfinished.len();
@@ -233,7 +248,10 @@ impl LastLine {
 
     fn end_line(&mut self) {
         let line = one_line(&String::from_utf8_lossy(&mem::take(&mut self.unfinished)));
-        if !line.is_empty() {
+        if let Some(words) = line.strip_prefix(PROGRESS) {
+            let words: String = words.trim_start().chars().take(MAX_PROGRESS_CHARS).collect();
+            self.draft.report(&words);
+        } else if !line.is_empty() {
             debug!(agent.stderr = line, "agent wrote to its standard error");
             self.last = line;
         }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::reply::Reply;
 use super::service::{Service, media_type, parse_url};
-use super::{AgentConfigError, AgentError, AgentLimits, Question};
+use super::{AgentConfigError, AgentError, AgentLimits, Draft, Question};
 
 /// The settings of the http agent.
 #[derive(Debug, Clone, Args)]
@@ -37,33 +37,39 @@ impl Http {
         Ok(Self { service })
     }
 
-    pub(super) async fn answer(&self, question: &Question) -> Result<String, AgentError> {
-        self.service.in_time(self.ask(question)).await
+    pub(super) async fn answer(
+        &self,
+        question: &Question,
+        draft: &Draft,
+    ) -> Result<String, AgentError> {
+        self.service.in_time(self.ask(question, draft)).await
     }
 
-    async fn ask(&self, question: &Question) -> Result<String, AgentError> {
+    async fn ask(&self, question: &Question, draft: &Draft) -> Result<String, AgentError> {
         let response = self.service.post(question).await?;
         match media_type(&response).as_str() {
-            json if json.ends_with("json") => self.read_json(response).await,
-            text if text.is_empty() || text.starts_with("text/") => self.read_text(response).await,
+            json if json.ends_with("json") => self.read_json(response, draft).await,
+            text if text.is_empty() || text.starts_with("text/") => {
+                self.read_text(response, draft).await
+            }
             other => {
                 Err(self.service.no_reply(format!("{other:?}, which is neither JSON nor text")))
             }
         }
     }
 
-    async fn read_json(&self, response: Response) -> Result<String, AgentError> {
+    async fn read_json(&self, response: Response, draft: &Draft) -> Result<String, AgentError> {
         let body = self.service.body(response).await?;
         let Ok(JsonReply { reply: text }) = serde_json::from_slice(&body) else {
             return Err(self.service.no_reply("JSON without a text field \"reply\""));
         };
-        let mut reply = Reply::new(self.service.limits());
+        let mut reply = Reply::new(draft, self.service.limits());
         reply.push(text.as_bytes())?;
         reply.finish()
     }
 
-    async fn read_text(&self, mut response: Response) -> Result<String, AgentError> {
-        let mut reply = Reply::new(self.service.limits());
+    async fn read_text(&self, mut response: Response, draft: &Draft) -> Result<String, AgentError> {
+        let mut reply = Reply::new(draft, self.service.limits());
         let network = |error| self.service.network(error);
         while let Some(piece) = response.chunk().await.map_err(network)? {
             reply.push(&piece)?;

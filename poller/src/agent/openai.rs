@@ -15,7 +15,7 @@ use tracing::info;
 
 use super::reply::Reply;
 use super::service::{Service, media_type, parse_url};
-use super::{AgentConfigError, AgentError, AgentLimits, Question, Speaker};
+use super::{AgentConfigError, AgentError, AgentLimits, Draft, Question, Speaker};
 
 /// The settings of the openai agent.
 #[derive(Debug, Clone, Args)]
@@ -69,16 +69,20 @@ impl OpenAi {
         })
     }
 
-    pub(super) async fn answer(&self, question: &Question) -> Result<String, AgentError> {
-        self.service.in_time(self.ask(question)).await
+    pub(super) async fn answer(
+        &self,
+        question: &Question,
+        draft: &Draft,
+    ) -> Result<String, AgentError> {
+        self.service.in_time(self.ask(question, draft)).await
     }
 
-    async fn ask(&self, question: &Question) -> Result<String, AgentError> {
+    async fn ask(&self, question: &Question, draft: &Draft) -> Result<String, AgentError> {
         let response = self.service.post(&self.request(question)).await.map_err(with_advice)?;
         match media_type(&response).as_str() {
-            "text/event-stream" => self.read_stream(response).await,
+            "text/event-stream" => self.read_stream(response, draft).await,
             // A service that does not stream.
-            json if json.ends_with("json") => self.read_whole(response).await,
+            json if json.ends_with("json") => self.read_whole(response, draft).await,
             other => Err(self.service.no_reply(format!("{other:?} (check --openai-base-url)"))),
         }
     }
@@ -101,8 +105,8 @@ impl OpenAi {
         }
     }
 
-    async fn read_stream(&self, response: Response) -> Result<String, AgentError> {
-        let mut reply = Reply::new(self.service.limits());
+    async fn read_stream(&self, response: Response, draft: &Draft) -> Result<String, AgentError> {
+        let mut reply = Reply::new(draft, self.service.limits());
         let unparsed = AtomicUsize::new(0);
         let pieces = response.bytes_stream().map(|piece| {
             let piece = piece.map_err(|error| self.service.network(error))?;
@@ -125,14 +129,14 @@ impl OpenAi {
         Err(AgentError::BrokenOff)
     }
 
-    async fn read_whole(&self, response: Response) -> Result<String, AgentError> {
-        let mut reply = Reply::new(self.service.limits());
+    async fn read_whole(&self, response: Response, draft: &Draft) -> Result<String, AgentError> {
+        let mut reply = Reply::new(draft, self.service.limits());
         self.read(&self.service.body(response).await?, &mut reply)?;
         reply.finish()
     }
 
     /// Takes what a completion, or a chunk of one, adds to the reply; true when it is the last.
-    fn read(&self, json: &[u8], reply: &mut Reply) -> Result<bool, AgentError> {
+    fn read(&self, json: &[u8], reply: &mut Reply<'_>) -> Result<bool, AgentError> {
         let completion: Completion = serde_json::from_slice(json)
             .map_err(|_| self.service.no_reply("something else than a chat completion"))?;
         if completion.error.is_some() {

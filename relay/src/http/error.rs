@@ -35,6 +35,8 @@ pub(crate) enum ApiError {
     RequestTimeout,
     /// The body is too large.
     TooLarge { limit_bytes: usize },
+    /// The reply that is being written is too long.
+    ReplyTooLong { limit_bytes: usize },
     /// The store refused or failed.
     Store(StoreError),
     /// A handler panicked.
@@ -64,7 +66,7 @@ impl ApiError {
             Self::NotFound(_) => ErrorType::NotFound,
             Self::MethodNotAllowed => ErrorType::MethodNotAllowed,
             Self::RequestTimeout => ErrorType::RequestTimeout,
-            Self::TooLarge { .. } => ErrorType::PayloadTooLarge,
+            Self::TooLarge { .. } | Self::ReplyTooLong { .. } => ErrorType::PayloadTooLarge,
             Self::Store(error) => store_kind(error),
             Self::Panicked => ErrorType::Internal,
         }
@@ -78,9 +80,17 @@ impl ApiError {
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::ReplyTooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Store(error) => store_status(error),
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Where the next piece of a reply is to begin.
+    fn wanted_offset(&self) -> Option<u64> {
+        match self {
+            Self::Store(StoreError::OffsetMismatch { wanted }) => Some(*wanted as u64),
+            _ => None,
         }
     }
 
@@ -99,6 +109,9 @@ impl ApiError {
             Self::TooLarge { limit_bytes } => {
                 format!("the body is larger than {limit_bytes} bytes").into()
             }
+            Self::ReplyTooLong { limit_bytes } => {
+                format!("the reply is longer than {limit_bytes} bytes").into()
+            }
             Self::Store(error) => store_sentence(error).into(),
             Self::Panicked => "the relay failed; its log has the cause".into(),
         }
@@ -116,6 +129,7 @@ fn store_kind(error: &StoreError) -> ErrorType {
         StoreError::UnknownCursor => ErrorType::UnknownCursor,
         StoreError::StaleLease => ErrorType::StaleLease,
         StoreError::NotLeased => ErrorType::NotLeased,
+        StoreError::OffsetMismatch { .. } => ErrorType::OffsetMismatch,
         StoreError::AlreadyAnswered => ErrorType::AlreadyAnswered,
         StoreError::DeadLetter => ErrorType::DeadLetter,
         StoreError::IdempotencyMismatch => ErrorType::IdempotencyMismatch,
@@ -138,6 +152,7 @@ fn store_status(error: &StoreError) -> StatusCode {
         }
         StoreError::StaleLease
         | StoreError::NotLeased
+        | StoreError::OffsetMismatch { .. }
         | StoreError::AlreadyAnswered
         | StoreError::DeadLetter => StatusCode::CONFLICT,
         StoreError::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
@@ -164,6 +179,9 @@ fn store_sentence(error: &StoreError) -> &'static str {
             "lease_id is not the message's latest lease: it ran out, and the message was leased again"
         }
         StoreError::NotLeased => "the message is not leased: lease it first",
+        StoreError::OffsetMismatch { .. } => {
+            "text does not follow on what is known of the reply: send it from the offset given here"
+        }
         StoreError::AlreadyAnswered => "the message has been answered",
         StoreError::DeadLetter => "the message was given up and is a dead letter",
         StoreError::IdempotencyMismatch => {
@@ -194,6 +212,7 @@ impl IntoResponse for ApiError {
             kind: self.kind(),
             timestamp: Timestamp::now(),
             retry_after,
+            offset: self.wanted_offset(),
         };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();

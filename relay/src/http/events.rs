@@ -10,15 +10,18 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream};
 use postern_shared::Cursor;
-use serde::Deserialize;
+use postern_shared::visitor::{Host, MessageState, Role, Status};
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::App;
 use super::error::ApiError;
 use super::extract::{Query, SessionPath, VisitorToken, cursor};
+use crate::clock::Clock;
 use crate::metrics::Held;
-use crate::store::{Entry, SessionKey, Store, Subscription};
+use crate::store::{Entry, Place, SessionKey, Store, StoreError, Subscription, Waiting};
 
 /// Silence after which a comment shows proxies and the page that the stream lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -47,10 +50,9 @@ pub(super) async fn stream_events(
     };
     let after = after.unwrap_or_default();
     let session = app.store.authorise(session, token.required()?).await?;
-    let changes = app.store.subscribe(session);
+    let mut open = OpenStream::new(app, session, after);
     // Read once before the head is sent, so that an unknown cursor is an error and not a silence.
-    let waiting = app.store.entries_after(session, after, false, CATCH_UP).await?;
-    let open = OpenStream::new(app, session, after, waiting, changes);
+    open.catch_up().await?;
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive");
     let mut response = Sse::new(events(open)).keep_alive(keep_alive).into_response();
     forbid_buffering(response.headers_mut());
@@ -68,33 +70,39 @@ fn forbid_buffering(headers: &mut HeaderMap) {
 /// One open stream.
 struct OpenStream {
     store: Store,
+    clock: Clock,
     session: SessionKey,
     cursor: Cursor,
-    greeted: bool,
+    /// What is to be sent next.
+    outgoing: VecDeque<Event>,
+    changes: Subscription,
+    host: watch::Receiver<Host>,
     /// Whether the latest read saw the conversation's end.
     caught_up: bool,
-    waiting: VecDeque<Entry>,
-    changes: Subscription,
+    /// The message whose turn it is, or that was just given up.
+    waiting: Option<Waiting>,
+    /// How far its reply has been sent.
+    place: Place,
+    /// The status that was sent last.
+    told: Option<Status>,
     cancelled: CancellationToken,
     _counted: Held,
 }
 
 impl OpenStream {
-    fn new(
-        app: App,
-        session: SessionKey,
-        cursor: Cursor,
-        waiting: Vec<Entry>,
-        changes: Subscription,
-    ) -> Self {
+    fn new(app: App, session: SessionKey, cursor: Cursor) -> Self {
         Self {
+            changes: app.store.subscribe(session),
+            host: app.presence.watch(),
             store: app.store,
+            clock: app.clock,
             session,
             cursor,
-            greeted: false,
-            caught_up: waiting.len() < CATCH_UP as usize,
-            waiting: waiting.into(),
-            changes,
+            outgoing: VecDeque::from([Event::default().comment("connected")]),
+            caught_up: false,
+            waiting: None,
+            place: Place::default(),
+            told: None,
             cancelled: app.cancelled,
             _counted: Held::count(&app.metrics.event_streams),
         }
@@ -102,36 +110,92 @@ impl OpenStream {
 
     /// The next event; `None` ends the stream, and the visitor's page comes back with its cursor.
     async fn next(&mut self) -> Option<Event> {
-        if !self.greeted {
-            self.greeted = true;
-            return Some(Event::default().comment("connected"));
-        }
-        while self.waiting.is_empty() {
-            if self.caught_up {
-                tokio::select! {
-                    () = self.cancelled.cancelled() => return None,
-                    () = self.changes.changed() => {}
-                }
+        loop {
+            if let Some(event) = self.outgoing.pop_front() {
+                return Some(event);
             }
-            match self.store.entries_after(self.session, self.cursor, false, CATCH_UP).await {
-                Ok(entries) => {
-                    self.caught_up = entries.len() < CATCH_UP as usize;
-                    self.waiting.extend(entries);
-                }
-                Err(cause) => {
-                    warn!(error = %cause, "an event stream ends: its session could not be read");
-                    return None;
-                }
+            if !self.caught_up || self.wait().await? {
+                self.catch_up().await.inspect_err(warn_of_end).ok()?;
+            } else {
+                self.tell_state();
             }
         }
-        self.waiting.pop_front().and_then(|entry| self.message(&entry))
     }
 
-    fn message(&mut self, entry: &Entry) -> Option<Event> {
+    /// Waits for news of any kind; true when something was stored, `None` when the relay ends.
+    async fn wait(&mut self) -> Option<bool> {
+        tokio::select! {
+            () = self.cancelled.cancelled() => None,
+            stored = self.changes.changed() => Some(stored),
+            changed = self.host.changed() => changed.ok().map(|()| false),
+        }
+    }
+
+    /// Reads what was stored; once all of it is told, so is what is not stored.
+    async fn catch_up(&mut self) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let news = self.store.news(self.session, self.cursor, CATCH_UP, now).await?;
+        self.caught_up = news.entries.len() < CATCH_UP as usize;
+        for entry in &news.entries {
+            self.tell_entry(entry);
+        }
+        // One that was given up is told of until the next takes its place.
+        let is_over = |waiting: &Waiting| waiting.state == MessageState::Failed;
+        self.waiting = news.waiting.or(self.waiting.filter(is_over));
+        if self.caught_up {
+            self.tell_state();
+        }
+        Ok(())
+    }
+
+    fn tell_state(&mut self) {
+        self.tell_draft();
+        self.tell_status();
+    }
+
+    fn tell_entry(&mut self, entry: &Entry) {
         self.cursor = Cursor::after(entry.id);
         let event = Event::default().event("message").id(self.cursor.to_string());
-        event.json_data(entry).ok()
+        self.tell(event, entry);
+        if let Some(waiting) = &mut self.waiting
+            && entry.role == Role::System
+            && entry.message_id == Some(waiting.message)
+        {
+            waiting.state = MessageState::Failed;
+        }
     }
+
+    /// Tells what was written since the last time.
+    fn tell_draft(&mut self) {
+        let Some(waiting) = self.waiting else { return };
+        if let Some(chunk) = self.store.draft_since(waiting.message, &mut self.place) {
+            self.tell(Event::default().event("chunk"), &chunk);
+        }
+    }
+
+    /// Tells how things stand, unless they stand as they were told to.
+    fn tell_status(&mut self) {
+        let waiting = self.waiting;
+        let status = Status {
+            host: *self.host.borrow_and_update(),
+            message_id: waiting.map(|waiting| waiting.message),
+            state: waiting.map(|waiting| waiting.state),
+            progress: waiting.and_then(|waiting| self.store.progress(waiting.message)),
+        };
+        if self.told.as_ref() != Some(&status) {
+            self.tell(Event::default().event("status"), &status);
+            self.told = Some(status);
+        }
+    }
+
+    fn tell(&mut self, event: Event, data: &impl Serialize) {
+        // Ids, texts and moments always make JSON.
+        self.outgoing.extend(event.json_data(data));
+    }
+}
+
+fn warn_of_end(cause: &StoreError) {
+    warn!(error = %cause, "an event stream ends: its session could not be read");
 }
 
 fn events(open: OpenStream) -> impl Stream<Item = Result<Event, Infallible>> {

@@ -14,6 +14,7 @@ use tokio::time;
 
 use super::App;
 use super::error::ApiError;
+use crate::presence::Call;
 use crate::secret::SecretHash;
 
 /// How long a request's body may take to arrive.
@@ -24,6 +25,11 @@ const MAX_IDEMPOTENCY_KEY: usize = 255;
 
 /// A caller that showed the poller's key.
 pub(super) struct PollerCaller;
+
+/// A poller at its work: while this lives, the agent's host is there.
+pub(super) struct PollerAtWork {
+    _call: Call,
+}
 
 /// A caller that showed the operator's key.
 pub(super) struct OperatorCaller;
@@ -54,6 +60,14 @@ impl FromRequestParts<App> for PollerCaller {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         check_key(&parts.headers, &app.keys.api, &app.keys.admin).map(|()| Self)
+    }
+}
+
+impl FromRequestParts<App> for PollerAtWork {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        PollerCaller::from_request_parts(parts, app).await?;
+        Ok(Self { _call: app.presence.begin_call() })
     }
 }
 

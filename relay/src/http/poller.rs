@@ -5,31 +5,36 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use postern_host::fault;
-use postern_shared::Timestamp;
 use postern_shared::poller::{
-    ExtendRequest, Extended, Inbox, LeaseRequest, Leased, LeasedMessage, NackRequest, Nacked,
-    OpenMessage, Pagination, PostReply, ReplyStored,
+    ChunkTaken, ExtendRequest, Extended, Inbox, LeaseRequest, Leased, LeasedMessage, NackRequest,
+    Nacked, OpenMessage, Pagination, PostChunk, PostReply, ReplyStored,
 };
+use postern_shared::{LeaseId, MessageId, Timestamp};
 use serde::Deserialize;
 use tokio::time::{self, Instant};
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{IdempotencyKeyHeader, MessagePath, PollerCaller, Query, read_json};
+use super::extract::{
+    IdempotencyKeyHeader, MessagePath, PollerAtWork, PollerCaller, Query, read_json,
+};
 use super::reply::ok;
 use super::visitor::MAX_WAIT_SECONDS;
 use crate::metrics::Held;
-use crate::store::{self, IdempotencyKey, Nack, NewReply, Page, Paged, StoreError};
+use crate::store::{
+    self, IdempotencyKey, Nack, NewChunk, NewReply, Page, Paged, SessionKey, StoreError,
+};
 
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 100;
 const DEFAULT_LEASE_SECONDS: u32 = 60;
 const MAX_LEASE_SECONDS: u32 = 3_600;
+const MAX_PROGRESS_CHARS: usize = 200;
 
 /// `POST /inbox/lease`
 pub(super) async fn lease_messages(
     State(app): State<App>,
-    _: PollerCaller,
+    _at_work: PollerAtWork,
     request: Request,
 ) -> Result<Response, ApiError> {
     let body: LeaseRequest = read_json(request, app.limits.max_body_bytes).await?;
@@ -84,21 +89,74 @@ fn leased_message(leased: store::Leased) -> LeasedMessage {
 /// `POST /inbox/{message_id}/extend`
 pub(super) async fn extend_lease(
     State(app): State<App>,
-    _: PollerCaller,
+    _at_work: PollerAtWork,
     MessagePath(message): MessagePath,
     request: Request,
 ) -> Result<Response, ApiError> {
     let body: ExtendRequest = read_json(request, app.limits.max_body_bytes).await?;
     let lease = lease_duration(body.lease_seconds)?;
-    app.store.extend(message, body.lease_id, lease, app.clock.now()).await?;
+    let wait = in_range("wait_seconds", body.wait_seconds.unwrap_or(0), 0, MAX_WAIT_SECONDS)?;
+    let now = app.clock.now();
+    let kept = app.store.extend(message, body.lease_id.clone(), lease, now).await?;
     fault::point("relay: extension stored, answer not sent");
-    Ok(ok("Lease extended", Extended { cancelled: false }))
+    let cancelled = match wait {
+        0 => kept.cancelled,
+        wait => {
+            let wait = Duration::from_secs(wait.into());
+            wait_for_cancel(&app, kept.session, message, &body.lease_id, wait).await?
+        }
+    };
+    Ok(ok("Lease extended", Extended { cancelled }))
+}
+
+/// Registers, then looks, then waits; false when the wait ran out or the relay shuts down.
+async fn wait_for_cancel(
+    app: &App,
+    session: SessionKey,
+    message: MessageId,
+    lease: &LeaseId,
+    wait: Duration,
+) -> Result<bool, StoreError> {
+    let until = Instant::now() + wait;
+    let mut changes = app.store.subscribe(session);
+    while !app.store.is_cancelled(message, lease.clone(), app.clock.now()).await? {
+        tokio::select! {
+            () = changes.stored() => {}
+            () = time::sleep_until(until) => return Ok(false),
+            () = app.cancelled.cancelled() => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// `POST /inbox/{message_id}/chunks`
+pub(super) async fn post_chunk(
+    State(app): State<App>,
+    _at_work: PollerAtWork,
+    MessagePath(message): MessagePath,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let limit_bytes = app.limits.max_reply_bytes;
+    let body: PostChunk = read_json(request, reply_body_limit(limit_bytes)).await?;
+    if body.progress.as_ref().is_some_and(|words| words.chars().count() > MAX_PROGRESS_CHARS) {
+        let problem = format_args!("is longer than {MAX_PROGRESS_CHARS} characters");
+        return Err(ApiError::field("progress", problem));
+    }
+    let offset = usize::try_from(body.offset).unwrap_or(usize::MAX);
+    if offset.saturating_add(body.text.len()) > limit_bytes {
+        return Err(ApiError::ReplyTooLong { limit_bytes });
+    }
+    let chunk = NewChunk { lease: body.lease_id, offset, text: body.text, progress: body.progress };
+    let taken = app.store.take_chunk(message, chunk, app.clock.now()).await?;
+    app.metrics.chunks.inc();
+    let (received, cancelled) = (taken.received as u64, taken.cancelled);
+    Ok(ok("Chunk taken", ChunkTaken { received, cancelled }))
 }
 
 /// `POST /inbox/{message_id}/nack`
 pub(super) async fn nack_message(
     State(app): State<App>,
-    _: PollerCaller,
+    _at_work: PollerAtWork,
     MessagePath(message): MessagePath,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -121,12 +179,12 @@ pub(super) async fn nack_message(
 /// `POST /outbox`
 pub(super) async fn post_reply(
     State(app): State<App>,
-    _: PollerCaller,
+    _at_work: PollerAtWork,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     request: Request,
 ) -> Result<Response, ApiError> {
     let body: PostReply = read_json(request, reply_body_limit(app.limits.max_reply_bytes)).await?;
-    if body.response.trim().is_empty() {
+    if body.response.trim().is_empty() && !body.stopped {
         return Err(ApiError::field("response", "must not be blank"));
     }
     if body.response.len() > app.limits.max_reply_bytes {
@@ -139,6 +197,7 @@ pub(super) async fn post_reply(
         answers: body.message_id,
         lease: body.lease_id,
         sent_at: body.timestamp,
+        stopped: body.stopped,
         idempotency: key.as_deref().map(IdempotencyKey::of_poller),
     };
     let response_id = app.store.post_reply(reply, app.clock.now()).await?;

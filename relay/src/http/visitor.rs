@@ -6,14 +6,16 @@ use std::time::Duration;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use postern_host::fault;
-use postern_shared::visitor::{MessageAccepted, PostMessage, Responses, Transcript};
+use postern_shared::visitor::{Cancelled, MessageAccepted, PostMessage, Responses, Transcript};
 use postern_shared::{Cursor, SessionId, Timestamp, Uid};
 use serde::Deserialize;
 use tokio::time::{self, Instant};
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{IdempotencyKeyHeader, Query, SessionPath, VisitorToken, cursor, read_json};
+use super::extract::{
+    IdempotencyKeyHeader, MessagePath, Query, SessionPath, VisitorToken, cursor, read_json,
+};
 use super::reply::ok;
 use crate::secret::{self, SecretHash};
 use crate::store::{
@@ -87,6 +89,17 @@ fn fresh_session(token: &str) -> Result<FreshSession, ApiError> {
     Ok(FreshSession { id, uid, token: SecretHash::of(token) })
 }
 
+/// `POST /messages/{message_id}/cancel`
+pub(super) async fn cancel_message(
+    State(app): State<App>,
+    MessagePath(message): MessagePath,
+    token: VisitorToken,
+) -> Result<Response, ApiError> {
+    app.store.cancel(message, token.required()?, app.clock.now()).await?;
+    fault::point("relay: cancellation stored, answer not sent");
+    Ok(ok("Message cancelled", Cancelled { cancelled: true }))
+}
+
 /// The query of [`list_responses`].
 #[derive(Deserialize)]
 pub(super) struct ResponsesQuery {
@@ -135,7 +148,7 @@ async fn wait_for_responses(
             return Ok(found);
         }
         tokio::select! {
-            () = changes.changed() => {}
+            () = changes.stored() => {}
             () = time::sleep_until(until) => return Ok(found),
             () = app.cancelled.cancelled() => return Ok(found),
         }

@@ -1,10 +1,11 @@
 //! Conversations: what was said in a session, as the visitor and the operator read it.
 
+use postern_shared::visitor::MessageState;
 use postern_shared::{Cursor, MessageId, SessionId, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::sessions::session_row;
-use super::{Entry, Page, Paged, SessionKey, SessionRow, Store, StoreError, rows};
+use super::{Entry, Now, Page, Paged, SessionKey, SessionRow, Store, StoreError, rows};
 use crate::secret::SecretHash;
 
 /// One page of a conversation, read backwards from its end or from a place in it.
@@ -16,6 +17,24 @@ pub struct TranscriptPage {
     pub end: Cursor,
     /// Whether there are older entries.
     pub has_more: bool,
+}
+
+/// What a stream is to tell next.
+#[derive(Debug, Clone, PartialEq)]
+pub struct News {
+    /// Entries after the cursor, oldest first.
+    pub entries: Vec<Entry>,
+    /// The message whose turn it is; `None` when all are answered.
+    pub waiting: Option<Waiting>,
+}
+
+/// A message without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Waiting {
+    /// The message.
+    pub message: MessageId,
+    /// How far it has come.
+    pub state: MessageState,
 }
 
 impl Store {
@@ -46,6 +65,20 @@ impl Store {
         self.readers
             .run(move |conn| entries_after(conn, session, cursor, replies_only, limit))
             .await
+    }
+
+    /// Up to `limit` entries after a cursor, and how far the oldest open message has come.
+    ///
+    /// # Errors
+    /// As [`Store::entries_after`].
+    pub async fn news(
+        &self,
+        session: SessionKey,
+        cursor: Cursor,
+        limit: u32,
+        now: Now,
+    ) -> Result<News, StoreError> {
+        self.readers.run(move |conn| news(conn, session, cursor, limit, now)).await
     }
 
     /// Where to begin so as to see everything stored at or after a moment.
@@ -102,7 +135,7 @@ fn entries_after(
     replies_only: bool,
     limit: u32,
 ) -> Result<Vec<Entry>, StoreError> {
-    let sql = "SELECT id, role, text, answers, at FROM message
+    let sql = "SELECT id, role, text, answers, at, stopped FROM message
                WHERE session = ?1 AND id > ?2 AND (role <> 0 OR NOT ?3) ORDER BY id LIMIT ?4";
     let entries: Vec<Entry> = conn
         .prepare_cached(sql)?
@@ -112,6 +145,41 @@ fn entries_after(
         return Err(StoreError::UnknownCursor);
     }
     Ok(entries)
+}
+
+fn news(
+    conn: &Connection,
+    session: SessionKey,
+    cursor: Cursor,
+    limit: u32,
+    now: Now,
+) -> Result<News, StoreError> {
+    // One snapshot for both: a message that is not open any more has its reply among the entries.
+    let snapshot = conn.unchecked_transaction()?;
+    let entries = entries_after(&snapshot, session, cursor, false, limit)?;
+    let waiting = waiting(&snapshot, session, now)?;
+    Ok(News { entries, waiting })
+}
+
+/// The message whose turn it is. Its state follows from its lease and the time, so it cannot stick.
+fn waiting(
+    conn: &Connection,
+    session: SessionKey,
+    now: Now,
+) -> Result<Option<Waiting>, StoreError> {
+    let sql = "SELECT message, attempts, cancelled,
+                      lease_id IS NOT NULL AND visible_at > ?2 AS leased
+               FROM inbox WHERE session = ?1 AND visible_at IS NOT NULL";
+    let found = conn.prepare_cached(sql)?.query_row((session, now.steady_ms), |row| {
+        let state = match (row.get("cancelled")?, row.get("leased")?, row.get("attempts")?) {
+            (true, _, _) => MessageState::Cancelled,
+            (false, true, _) => MessageState::Working,
+            (false, false, 0) => MessageState::Waiting,
+            (false, false, _) => MessageState::Retrying,
+        };
+        Ok(Waiting { message: MessageId(row.get("message")?), state })
+    });
+    Ok(found.optional()?)
 }
 
 fn cursor_at(
@@ -140,7 +208,7 @@ fn transcript(
     let snapshot = conn.unchecked_transaction()?;
     let end = rows::conversation_end(&snapshot, session)?;
     let before = before.map_or(i64::MAX, Cursor::position);
-    let sql = "SELECT id, role, text, answers, at FROM message
+    let sql = "SELECT id, role, text, answers, at, stopped FROM message
                WHERE session = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
     let one_more = i64::from(limit) + 1;
     let mut entries: Vec<Entry> = snapshot
@@ -166,7 +234,7 @@ fn session_detail(
         .ok_or(StoreError::UnknownSession)?;
     let sql = "SELECT count(*) FROM message WHERE session = ?1";
     let total = snapshot.prepare_cached(sql)?.query_row([session.key], |row| row.get(0))?;
-    let sql = "SELECT id, role, text, answers, at FROM message
+    let sql = "SELECT id, role, text, answers, at, stopped FROM message
                WHERE session = ?1 ORDER BY id LIMIT ?2 OFFSET ?3";
     let rows = snapshot
         .prepare_cached(sql)?

@@ -36,7 +36,9 @@ impl Store {
     pub async fn requeue(&self, message: MessageId) -> Result<(), StoreError> {
         self.writer
             .run(move |txn| {
-                txn.changes.inbox |= requeue(txn.conn, message)?;
+                let requeued = requeue(txn.conn, message)?;
+                txn.changes.inbox |= requeued.is_next;
+                txn.changes.sessions.push(requeued.session);
                 Ok(())
             })
             .await
@@ -101,12 +103,18 @@ pub(crate) fn after(
     Ok(found)
 }
 
-/// Puts a dead letter back into the inbox with no attempts counted. True when its session has a
-/// message that can be leased now and could not be before.
+/// Where a requeued message went.
+pub(crate) struct Requeued {
+    session: SessionKey,
+    /// Whether its session has a message that can be leased now and could not be before.
+    is_next: bool,
+}
+
+/// Puts a dead letter back into the inbox with no attempts counted.
 ///
 /// It takes its place before the later messages of its session, but for one that is leased: that
 /// one is with an agent, and a session never has two.
-pub(crate) fn requeue(conn: &Connection, message: MessageId) -> Result<bool, StoreError> {
+pub(crate) fn requeue(conn: &Connection, message: MessageId) -> Result<Requeued, StoreError> {
     let session = remove(conn, message)?;
     let sql = "INSERT INTO inbox (session, message) VALUES (?1, ?2)";
     conn.prepare_cached(sql)?.execute((session, message.0))?;
@@ -117,7 +125,8 @@ pub(crate) fn requeue(conn: &Connection, message: MessageId) -> Result<bool, Sto
                WHERE session = ?1 AND message = (SELECT min(message) FROM inbox WHERE session = ?1)
                AND NOT EXISTS (
                    SELECT 1 FROM inbox WHERE session = ?1 AND visible_at IS NOT NULL)";
-    Ok(conn.prepare_cached(sql)?.execute((session, VISIBLE_ALWAYS))? > 0)
+    let is_next = conn.prepare_cached(sql)?.execute((session, VISIBLE_ALWAYS))? > 0;
+    Ok(Requeued { session, is_next })
 }
 
 /// Takes a message off the dead letters; what was said stays. Returns its session.

@@ -1,5 +1,6 @@
 //! The inbox: messages that want an answer are leased, kept, given back, or given up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use postern_shared::visitor::Role;
@@ -7,9 +8,10 @@ use postern_shared::{LeaseId, MessageId, Timestamp};
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
-use super::rows;
+use super::drafts::Drafts;
 use super::writer::Txn;
 use super::{Now, OpenMessage, Page, Paged, SessionKey, Store, StoreError};
+use super::{cancellation, rows};
 
 /// What the visitor is told of a message that was given up.
 const DEAD_LETTER_TEXT: &str = "Sorry, this message could not be answered. Please try again later.";
@@ -52,9 +54,26 @@ pub struct Inbox {
 /// An open message as a change to it needs it.
 pub(super) struct Open {
     pub(super) session: SessionKey,
+    pub(super) cancelled: bool,
     attempts: u32,
     lease: Option<LeaseId>,
     visible_at: Option<i64>,
+}
+
+impl Open {
+    /// Whether an agent may be at work for it.
+    pub(super) fn is_leased(&self, now: Now) -> bool {
+        self.lease.is_some() && self.visible_at > Some(now.steady_ms)
+    }
+}
+
+/// A lease as it was kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// The session of its message.
+    pub session: SessionKey,
+    /// Whether the visitor wants no reply any more.
+    pub cancelled: bool,
 }
 
 impl Store {
@@ -84,18 +103,22 @@ impl Store {
         lease_id: LeaseId,
         lease: Duration,
         now: Now,
-    ) -> Result<(), StoreError> {
-        self.writer
-            .run(move |txn| {
-                let open = find_open(txn.conn, message, Some(&lease_id), now)?;
-                let sql = "UPDATE inbox SET visible_at = ?3, hidden_ms = ?4
-                           WHERE session = ?1 AND message = ?2";
-                let until = after(now, lease);
-                let row = (open.session, message.0, until, millis(lease));
-                txn.conn.prepare_cached(sql)?.execute(row)?;
-                txn.changes.deadline_ms = Some(until);
-                Ok(())
-            })
+    ) -> Result<Kept, StoreError> {
+        self.writer.run(move |txn| keep(txn, message, &lease_id, lease, now)).await
+    }
+
+    /// Whether the visitor wants no reply any more to a message under this lease.
+    ///
+    /// # Errors
+    /// As [`Store::extend`].
+    pub async fn is_cancelled(
+        &self,
+        message: MessageId,
+        lease_id: LeaseId,
+        now: Now,
+    ) -> Result<bool, StoreError> {
+        self.readers
+            .run(move |conn| Ok(find_open(conn, message, Some(&lease_id), now)?.cancelled))
             .await
     }
 
@@ -111,18 +134,26 @@ impl Store {
         max_attempts: u32,
         now: Now,
     ) -> Result<bool, StoreError> {
+        let drafts = Arc::clone(&self.drafts);
         self.writer
-            .run(move |txn| give_back(txn, message, &lease_id, &nack, max_attempts, now))
+            .run(move |txn| give_back(txn, &drafts, message, &lease_id, &nack, max_attempts, now))
             .await
     }
 
-    /// Makes dead letters of the messages whose last lease has run out, and wakes those who wait
-    /// for what has become visible. Returns how many dead letters it made.
+    /// Makes dead letters of the messages whose last lease has run out, stopped replies of those
+    /// that were cancelled, and wakes those who wait for what has changed by the passing of time
+    /// since a moment on the steady clock. Returns how many dead letters it made.
     ///
     /// # Errors
     /// Only the database's own.
-    pub async fn expire_leases(&self, max_attempts: u32, now: Now) -> Result<usize, StoreError> {
-        self.writer.run(move |txn| expire(txn, max_attempts, now)).await
+    pub async fn expire_leases(
+        &self,
+        max_attempts: u32,
+        since_ms: i64,
+        now: Now,
+    ) -> Result<usize, StoreError> {
+        let drafts = Arc::clone(&self.drafts);
+        self.writer.run(move |txn| expire(txn, &drafts, max_attempts, since_ms, now)).await
     }
 
     /// Open messages, oldest first, without leasing them; only those stored at or after a moment,
@@ -184,8 +215,11 @@ pub(super) fn dequeue(
 ) -> Result<(), StoreError> {
     let sql = "DELETE FROM inbox WHERE session = ?1 AND message = ?2";
     txn.conn.prepare_cached(sql)?.execute((session, message.0))?;
-    let sql = "UPDATE inbox SET visible_at = ?2, hidden_ms = 0 WHERE session = ?1 AND message = (
-                   SELECT min(message) FROM inbox WHERE session = ?1)";
+    txn.changes.leases_ended.push(message);
+    let sql = "UPDATE inbox SET visible_at = ?2, hidden_ms = 0
+               WHERE session = ?1 AND message = (SELECT min(message) FROM inbox WHERE session = ?1)
+               AND NOT EXISTS (
+                   SELECT 1 FROM inbox WHERE session = ?1 AND visible_at IS NOT NULL)";
     let promoted = txn.conn.prepare_cached(sql)?.execute((session, now.steady_ms))?;
     txn.changes.inbox |= promoted > 0;
     Ok(())
@@ -201,7 +235,7 @@ pub(super) fn find_open(
     lease: Option<&LeaseId>,
     now: Now,
 ) -> Result<Open, StoreError> {
-    let sql = "SELECT inbox.session, attempts, lease_id, visible_at FROM message
+    let sql = "SELECT inbox.session, attempts, lease_id, visible_at, cancelled FROM message
                JOIN inbox ON inbox.session = message.session AND inbox.message = message.id
                WHERE message.id = ?1";
     let open = conn.prepare_cached(sql)?.query_row([message.0], open).optional()?;
@@ -216,9 +250,27 @@ pub(super) fn find_open(
     }
 }
 
+/// An open message of this session, leased or not.
+pub(super) fn find_in_session(
+    conn: &Connection,
+    message: MessageId,
+    session: SessionKey,
+) -> Result<Open, StoreError> {
+    let sql = "SELECT session, attempts, lease_id, visible_at, cancelled FROM inbox
+               WHERE session = ?1 AND message = ?2";
+    let key = (session, message.0);
+    if let Some(open) = conn.prepare_cached(sql)?.query_row(key, open).optional()? {
+        return Ok(open);
+    }
+    let sql = "SELECT EXISTS (SELECT 1 FROM message WHERE session = ?1 AND id = ?2)";
+    let is_its_own: bool = conn.prepare_cached(sql)?.query_row(key, |row| row.get(0))?;
+    Err(if is_its_own { why_not_open(conn, message)? } else { StoreError::UnknownMessage })
+}
+
 fn open(row: &Row<'_>) -> rusqlite::Result<Open> {
     Ok(Open {
         session: row.get("session")?,
+        cancelled: row.get("cancelled")?,
         attempts: row.get("attempts")?,
         lease: row.get::<_, Option<String>>("lease_id")?.and_then(|id| id.try_into().ok()),
         visible_at: row.get("visible_at")?,
@@ -250,10 +302,10 @@ fn lease_visible(
                SET visible_at = :until, hidden_ms = :lease, attempts = attempts + 1, lease_id = lower(hex(randomblob(16)))
                WHERE (session, message) IN (
                    SELECT session, message FROM inbox
-                   WHERE visible_at <= :now AND attempts < :max_attempts
+                   WHERE visible_at <= :now AND attempts < :max_attempts AND NOT cancelled
                    ORDER BY visible_at, message LIMIT :limit)
-               RETURNING message, lease_id";
-    let taken: Vec<(i64, String)> = txn
+               RETURNING session, message, lease_id";
+    let taken: Vec<(SessionKey, i64, String)> = txn
         .conn
         .prepare_cached(sql)?
         .query_map(
@@ -264,14 +316,16 @@ fn lease_visible(
                 ":max_attempts": max_attempts,
                 ":limit": limit,
             },
-            |row| Ok((row.get("message")?, row.get("lease_id")?)),
+            |row| Ok((row.get("session")?, row.get("message")?, row.get("lease_id")?)),
         )?
         .collect::<rusqlite::Result<_>>()?;
     if !taken.is_empty() {
         txn.changes.deadline_ms = Some(after(now, lease));
     }
     let mut leased = Vec::with_capacity(taken.len());
-    for (message, lease_id) in taken {
+    for (session, message, lease_id) in taken {
+        txn.changes.sessions.push(session);
+        txn.changes.leases_ended.push(MessageId(message));
         let lease = lease_id.try_into().map_err(|_| FromSqlError::InvalidType);
         let lease = lease.map_err(rusqlite::Error::from)?;
         leased.push(Leased { message: read_open(txn.conn, message)?, lease });
@@ -301,8 +355,29 @@ fn open_message(row: &Row<'_>) -> rusqlite::Result<OpenMessage> {
     })
 }
 
+fn keep(
+    txn: &mut Txn<'_>,
+    message: MessageId,
+    lease_id: &LeaseId,
+    lease: Duration,
+    now: Now,
+) -> Result<Kept, StoreError> {
+    let open = find_open(txn.conn, message, Some(lease_id), now)?;
+    let sql = "UPDATE inbox SET visible_at = ?3, hidden_ms = ?4
+               WHERE session = ?1 AND message = ?2";
+    let until = after(now, lease);
+    let row = (open.session, message.0, until, millis(lease));
+    txn.conn.prepare_cached(sql)?.execute(row)?;
+    txn.changes.deadline_ms = Some(until);
+    if !open.is_leased(now) {
+        txn.changes.sessions.push(open.session);
+    }
+    Ok(Kept { session: open.session, cancelled: open.cancelled })
+}
+
 fn give_back(
     txn: &mut Txn<'_>,
+    drafts: &Drafts,
     message: MessageId,
     lease_id: &LeaseId,
     nack: &Nack,
@@ -310,6 +385,10 @@ fn give_back(
     now: Now,
 ) -> Result<bool, StoreError> {
     let open = find_open(txn.conn, message, Some(lease_id), now)?;
+    if open.cancelled {
+        cancellation::stop(txn, open.session, message, &drafts.text(message), now)?;
+        return Ok(false);
+    }
     let error: String = nack.error.chars().take(MAX_ERROR_CHARS).collect();
     if nack.dead_letter || open.attempts >= max_attempts {
         dead_letter(txn, message, &open, Some(error), now)?;
@@ -322,6 +401,8 @@ fn give_back(
     txn.conn.prepare_cached(sql)?.execute(row)?;
     txn.changes.inbox |= nack.retry_after.is_zero();
     txn.changes.deadline_ms = Some(visible_at);
+    txn.changes.sessions.push(open.session);
+    txn.changes.leases_ended.push(message);
     Ok(false)
 }
 
@@ -351,26 +432,70 @@ fn dead_letter(
     Ok(())
 }
 
-fn expire(txn: &mut Txn<'_>, max_attempts: u32, now: Now) -> Result<usize, StoreError> {
-    let sql = "SELECT message, session, attempts, lease_id, visible_at, last_error FROM inbox
-               WHERE visible_at <= ?1 AND attempts >= ?2 ORDER BY visible_at, message LIMIT ?3";
-    let exhausted: Vec<(MessageId, Open, Option<String>)> = txn
-        .conn
+fn expire(
+    txn: &mut Txn<'_>,
+    drafts: &Drafts,
+    max_attempts: u32,
+    since_ms: i64,
+    now: Now,
+) -> Result<usize, StoreError> {
+    let ended = ended_leases(txn.conn, since_ms, now)?;
+    for (session, message) in ended {
+        txn.changes.sessions.push(session);
+        txn.changes.leases_ended.push(message);
+    }
+    let over = finished(txn.conn, max_attempts, now)?;
+    let mut dead_letters = 0;
+    for (message, open, error) in &over {
+        if open.cancelled {
+            cancellation::stop(txn, open.session, *message, &drafts.text(*message), now)?;
+            continue;
+        }
+        let error =
+            error.clone().unwrap_or_else(|| "no answer before the last lease ran out".into());
+        dead_letter(txn, *message, open, Some(error), now)?;
+        dead_letters += 1;
+    }
+    // Whatever has become visible by the passing of time alone.
+    txn.changes.inbox = true;
+    txn.changes.deadlines_swept = true;
+    txn.changes.deadline_ms = next_deadline(txn.conn, now, over.len())?;
+    Ok(dead_letters)
+}
+
+/// Messages whose lease has run out after a moment.
+fn ended_leases(
+    conn: &Connection,
+    since_ms: i64,
+    now: Now,
+) -> Result<Vec<(SessionKey, MessageId)>, StoreError> {
+    let sql = "SELECT session, message FROM inbox
+               WHERE visible_at > ?1 AND visible_at <= ?2 AND lease_id IS NOT NULL";
+    let ended = conn
+        .prepare_cached(sql)?
+        .query_map((since_ms, now.steady_ms), |row| {
+            Ok((row.get("session")?, MessageId(row.get("message")?)))
+        })?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(ended)
+}
+
+/// Messages that will not be leased again: out of attempts, or cancelled.
+fn finished(
+    conn: &Connection,
+    max_attempts: u32,
+    now: Now,
+) -> Result<Vec<(MessageId, Open, Option<String>)>, StoreError> {
+    let sql = "SELECT message, session, attempts, lease_id, visible_at, cancelled, last_error
+               FROM inbox WHERE visible_at <= ?1 AND (attempts >= ?2 OR cancelled)
+               ORDER BY visible_at, message LIMIT ?3";
+    let finished = conn
         .prepare_cached(sql)?
         .query_map((now.steady_ms, max_attempts, SWEEP_LIMIT), |row| {
             Ok((MessageId(row.get("message")?), open(row)?, row.get("last_error")?))
         })?
         .collect::<rusqlite::Result<_>>()?;
-    for (message, open, error) in &exhausted {
-        let error =
-            error.clone().unwrap_or_else(|| "no answer before the last lease ran out".into());
-        dead_letter(txn, *message, open, Some(error), now)?;
-    }
-    // Whatever has become visible by the passing of time alone.
-    txn.changes.inbox = true;
-    txn.changes.deadlines_swept = true;
-    txn.changes.deadline_ms = next_deadline(txn.conn, now, exhausted.len())?;
-    Ok(exhausted.len())
+    Ok(finished)
 }
 
 /// At once when a sweep found more than it may take.

@@ -20,6 +20,8 @@ pub struct NewReply {
     pub lease: Option<LeaseId>,
     /// When the agent says it was written.
     pub sent_at: Option<Timestamp>,
+    /// Whether the visitor stopped it.
+    pub stopped: bool,
     /// The idempotency key.
     pub idempotency: Option<IdempotencyKey>,
 }
@@ -67,9 +69,9 @@ fn find_repeat(
     let Some(key) = reply.idempotency else {
         return Ok(None);
     };
-    let sql = "SELECT id, text = ?3 AND answers IS ?4 AS same FROM message
+    let sql = "SELECT id, text = ?3 AND answers IS ?4 AND stopped = ?5 AS same FROM message
                WHERE session = ?1 AND idempotency = ?2";
-    let body = (session, key, &reply.text, reply.answers.map(|id| id.0));
+    let body = (session, key, &reply.text, reply.answers.map(|id| id.0), reply.stopped);
     let earlier: Option<(i64, bool)> = conn
         .prepare_cached(sql)?
         .query_row(body, |row| Ok((row.get("id")?, row.get("same")?)))
@@ -87,8 +89,10 @@ fn insert(
     reply: &NewReply,
     now: Now,
 ) -> Result<MessageId, StoreError> {
-    let sql = "INSERT INTO message (session, role, text, answers, at, sent_at, idempotency)
-               VALUES (:session, :role, :text, :answers, :now, :sent_at, :key) RETURNING id";
+    let sql =
+        "INSERT INTO message (session, role, text, answers, at, sent_at, idempotency, stopped)
+               VALUES (:session, :role, :text, :answers, :now, :sent_at, :key, :stopped)
+               RETURNING id";
     let id = conn.prepare_cached(sql)?.query_row(
         named_params! {
             ":session": session,
@@ -98,6 +102,7 @@ fn insert(
             ":now": now.wall_ms,
             ":sent_at": reply.sent_at.map(Timestamp::as_millisecond),
             ":key": reply.idempotency,
+            ":stopped": reply.stopped,
         },
         |row| row.get(0).map(MessageId),
     )?;

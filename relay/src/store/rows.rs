@@ -175,6 +175,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         text: row.get("text")?,
         message_id: row.get::<_, Option<i64>>("answers")?.map(MessageId),
         timestamp: moment(row, "at")?,
+        stopped: row.get("stopped")?,
     })
 }
 

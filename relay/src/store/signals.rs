@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use postern_shared::MessageId;
 use tokio::sync::{Notify, watch};
 
 use super::{SessionKey, Store};
@@ -13,8 +14,12 @@ use super::{SessionKey, Store};
 /// What a transaction changed that somebody may be waiting for.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
-    /// Sessions in which something was said.
+    /// Sessions in which something was said, or whose message has come further.
     pub(super) sessions: Vec<SessionKey>,
+    /// Messages whose lease ended: answered, given back, run out, or leased anew.
+    pub(super) leases_ended: Vec<MessageId>,
+    /// Leased messages to which the visitor wants no reply any more.
+    pub(super) cancelled: Vec<MessageId>,
     /// A message may be leased that could not be before.
     pub(super) inbox: bool,
     /// The earliest deadline that was set, on the steady clock.
@@ -26,6 +31,8 @@ pub(super) struct Changes {
 impl Changes {
     pub(super) fn merge(&mut self, other: Changes) {
         self.sessions.extend(other.sessions);
+        self.leases_ended.extend(other.leases_ended);
+        self.cancelled.extend(other.cancelled);
         self.inbox |= other.inbox;
         self.deadlines_swept |= other.deadlines_swept;
         // A sweep read the deadlines of the transactions before it, so the earlier one is right.
@@ -33,10 +40,17 @@ impl Changes {
     }
 }
 
+/// How often there was news in a session, of each kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Marks {
+    stored: u64,
+    written: u64,
+}
+
 /// Everyone who waits.
 #[derive(Debug)]
 pub(super) struct Signals {
-    sessions: Mutex<HashMap<SessionKey, watch::Sender<()>>>,
+    sessions: Mutex<HashMap<SessionKey, watch::Sender<Marks>>>,
     inbox: Notify,
     /// The next moment at which something happens by the passing of time alone; `i64::MAX` when
     /// nothing will.
@@ -73,32 +87,48 @@ impl Signals {
         let sessions = self.lock();
         for session in changes.sessions {
             if let Some(sender) = sessions.get(&session) {
-                sender.send_replace(());
+                sender.send_modify(|marks| marks.stored += 1);
             }
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, watch::Sender<()>>> {
+    /// Wakes whoever watches the reply that is being written in a session.
+    pub(super) fn announce_draft(&self, session: SessionKey) {
+        if let Some(sender) = self.lock().get(&session) {
+            sender.send_modify(|marks| marks.written += 1);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, watch::Sender<Marks>>> {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Tells when something is said in one session; dropped, it leaves nothing behind.
+/// Tells when there is news in one session; dropped, it leaves nothing behind.
 #[derive(Debug)]
 pub struct Subscription {
     signals: Arc<Signals>,
     session: SessionKey,
-    receiver: Option<watch::Receiver<()>>,
+    receiver: Option<watch::Receiver<Marks>>,
+    seen: Marks,
 }
 
 impl Subscription {
-    /// Waits for the next change since this was made or last waited for.
-    pub async fn changed(&mut self) {
-        match &mut self.receiver {
-            // The sender lives as long as any subscription does, so an error cannot come.
-            Some(receiver) => drop(receiver.changed().await),
-            None => std::future::pending().await,
-        }
+    /// Waits for the next news of any kind since this was made or last waited for. True when
+    /// something was stored; false when only the reply that is being written has grown.
+    pub async fn changed(&mut self) -> bool {
+        let Some(receiver) = &mut self.receiver else { return std::future::pending().await };
+        // The sender lives as long as any subscription does, so an error cannot come.
+        let _ = receiver.changed().await;
+        let marks = *receiver.borrow_and_update();
+        let stored = marks.stored != self.seen.stored;
+        self.seen = marks;
+        stored
+    }
+
+    /// Waits until something is stored.
+    pub async fn stored(&mut self) {
+        while !self.changed().await {}
     }
 }
 
@@ -115,12 +145,14 @@ impl Drop for Subscription {
 }
 
 impl Store {
-    /// Registers for what is said in a session from now on.
+    /// Registers for the news of a session from now on.
     pub fn subscribe(&self, session: SessionKey) -> Subscription {
         let mut sessions = self.signals.lock();
-        let sender = sessions.entry(session).or_insert_with(|| watch::channel(()).0);
-        let receiver = Some(sender.subscribe());
-        Subscription { signals: Arc::clone(&self.signals), session, receiver }
+        let sender =
+            sessions.entry(session).or_insert_with(|| watch::Sender::new(Marks::default()));
+        let receiver = sender.subscribe();
+        let seen = *receiver.borrow();
+        Subscription { signals: Arc::clone(&self.signals), session, receiver: Some(receiver), seen }
     }
 
     /// Registers for a message that can be leased; await it after having looked.

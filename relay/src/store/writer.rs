@@ -4,7 +4,6 @@
 //! and a crowd shares one sync. Each job runs in its own savepoint: one that fails takes no other
 //! with it. Callers are answered, and waiters woken, after the commit.
 
-use std::sync::Arc;
 use std::thread;
 
 use postern_host::fault;
@@ -13,9 +12,9 @@ use rusqlite::{Connection, ErrorCode, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error};
 
-use super::StoreError;
 use super::file::OpenError;
-use super::signals::{Changes, Signals};
+use super::signals::Changes;
+use super::{Announcer, StoreError};
 
 /// How many writes may wait; one more is refused. At 10,000 a second, under half a second's worth.
 const QUEUE: usize = 4_096;
@@ -79,7 +78,7 @@ impl Writer {
     pub(super) fn spawn(
         connection: Connection,
         lock: FileLock,
-        signals: Arc<Signals>,
+        announcer: Announcer,
     ) -> Result<Self, OpenError> {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let (commands, queue) = mpsc::channel(QUEUE);
@@ -90,7 +89,7 @@ impl Writer {
                 // Dropped last, even by a panic: it tells that the thread has ended.
                 let _alive = thread_alive;
                 let _lock = lock;
-                write_until_closed(connection, queue, &signals);
+                write_until_closed(connection, queue, &announcer);
             })
             .map_err(OpenError::Thread)?;
         Ok(Self { commands, alive })
@@ -124,7 +123,7 @@ impl Writer {
 fn write_until_closed(
     mut connection: Connection,
     mut queue: mpsc::Receiver<Command>,
-    signals: &Signals,
+    announcer: &Announcer,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut open = true;
@@ -138,7 +137,7 @@ fn write_until_closed(
             }
             jobs.append(&mut take_jobs(&mut batch, &mut open));
         }
-        answer(jobs, committed, signals);
+        answer(jobs, committed, announcer);
     }
     // Not needed for safety: it only spares the next start the reading of the log.
     let folded = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);");
@@ -159,13 +158,13 @@ fn take_jobs(commands: &mut Vec<Command>, open: &mut bool) -> Vec<Box<dyn Job>> 
 }
 
 /// Tells everyone how the commit went.
-fn answer(jobs: Vec<Box<dyn Job>>, committed: rusqlite::Result<Changes>, signals: &Signals) {
+fn answer(jobs: Vec<Box<dyn Job>>, committed: rusqlite::Result<Changes>, announcer: &Announcer) {
     match committed {
         Ok(changes) => {
             for job in jobs {
                 job.answer(Ok(()));
             }
-            signals.announce(changes);
+            announcer.announce(changes);
         }
         Err(cause) => {
             error!(error = %cause, writes = jobs.len(), "a commit failed; its callers are told");

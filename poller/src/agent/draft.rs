@@ -1,0 +1,83 @@
+//! A reply while its agent writes it: watched from outside, and ended when nobody wants it.
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::AgentError;
+
+/// What an agent has written so far, and what it says it is doing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Whole characters, within the limit of a reply.
+    pub text: String,
+    /// A few words; `None` when it says nothing, or writes since.
+    pub progress: Option<String>,
+}
+
+/// Where an agent writes one reply.
+#[derive(Debug, Default)]
+pub struct Draft {
+    written: watch::Sender<Written>,
+    cancelled: CancellationToken,
+}
+
+impl Draft {
+    /// What is written, now and from now on.
+    pub fn watch(&self) -> watch::Receiver<Written> {
+        self.written.subscribe()
+    }
+
+    /// What is written, without the line ends after it.
+    pub fn text(&self) -> String {
+        without_line_ends(&self.written.borrow().text).to_owned()
+    }
+
+    /// Tells the agent that nobody wants the reply any more.
+    pub fn cancel(&self) {
+        self.cancelled.cancel();
+    }
+
+    /// Whether nobody wants the reply any more.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.is_cancelled()
+    }
+
+    /// Waits until nobody wants the reply any more.
+    pub(super) async fn cancelled(&self) {
+        self.cancelled.cancelled().await;
+    }
+
+    /// Runs an agent that ends when it is dropped.
+    pub(super) async fn unless_cancelled(
+        &self,
+        answer: impl Future<Output = Result<String, AgentError>>,
+    ) -> Result<String, AgentError> {
+        tokio::select! {
+            answer = answer => answer,
+            () = self.cancelled() => Err(AgentError::Cancelled),
+        }
+    }
+
+    pub(super) fn push(&self, text: &str) {
+        self.written.send_if_modified(|written| {
+            written.text.push_str(text);
+            written.progress.take_if(|_| !text.is_empty());
+            !text.is_empty()
+        });
+    }
+
+    /// Takes what the agent says it is doing; nothing takes it back.
+    pub(super) fn report(&self, words: &str) {
+        let progress = Some(words.to_owned()).filter(|words| !words.is_empty());
+        self.written.send_modify(|written| written.progress = progress);
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.written.borrow().text.len()
+    }
+}
+
+/// The text without the line ends after it.
+pub(super) fn without_line_ends(text: &str) -> &str {
+    text.trim_end_matches(['\r', '\n'])
+}

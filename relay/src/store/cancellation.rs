@@ -1,0 +1,61 @@
+//! Cancellation: a visitor wants no reply to a message any more.
+
+use postern_shared::MessageId;
+use postern_shared::visitor::Role;
+
+use super::writer::Txn;
+use super::{Now, SessionKey, Store, StoreError, inbox, rows};
+use crate::secret::SecretHash;
+
+impl Store {
+    /// Cancels an open message of the token's session. Under a lease it is marked, and whoever holds
+    /// the lease ends the agent and posts what was written; otherwise it is stopped at once.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownToken`], [`StoreError::UnknownMessage`],
+    /// [`StoreError::AlreadyAnswered`] or [`StoreError::DeadLetter`].
+    pub async fn cancel(
+        &self,
+        message: MessageId,
+        token: SecretHash,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        self.writer.run(move |txn| cancel(txn, message, &token, now)).await
+    }
+}
+
+fn cancel(
+    txn: &mut Txn<'_>,
+    message: MessageId,
+    token: &SecretHash,
+    now: Now,
+) -> Result<(), StoreError> {
+    let holder = rows::token_holder(txn.conn, token)?;
+    let open = inbox::find_in_session(txn.conn, message, holder.key)?;
+    if !open.is_leased(now) {
+        return stop(txn, holder.key, message, "", now);
+    }
+    let sql = "UPDATE inbox SET cancelled = 1 WHERE session = ?1 AND message = ?2";
+    txn.conn.prepare_cached(sql)?.execute((holder.key, message.0))?;
+    txn.changes.cancelled.push(message);
+    txn.changes.sessions.push(holder.key);
+    Ok(())
+}
+
+/// Takes a cancelled message out of the inbox; what was written stays as its reply.
+pub(super) fn stop(
+    txn: &mut Txn<'_>,
+    session: SessionKey,
+    message: MessageId,
+    written: &str,
+    now: Now,
+) -> Result<(), StoreError> {
+    inbox::dequeue(txn, session, message, now)?;
+    let sql = "INSERT INTO message (session, role, text, answers, at, stopped)
+               VALUES (?1, ?2, ?3, ?4, ?5, 1)";
+    let role = rows::role_number(Role::Agent);
+    let reply = (session, role, written, message.0, now.wall_ms);
+    txn.conn.prepare_cached(sql)?.execute(reply)?;
+    txn.changes.sessions.push(session);
+    Ok(())
+}
