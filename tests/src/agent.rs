@@ -1,14 +1,18 @@
 //! An agent that does what a test tells it: an HTTP server for `--agent http`.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
+use futures_util::stream;
 use postern_poller::agent::Question;
 use postern_shared::SessionId;
 use tokio::net::TcpListener;
@@ -27,7 +31,31 @@ pub struct TestAgent {
 pub struct Asked {
     /// What was asked.
     pub question: Question,
-    answer: oneshot::Sender<Result<String, StatusCode>>,
+    answer: oneshot::Sender<Result<Body, StatusCode>>,
+}
+
+/// A reply that is being written.
+pub struct Writing {
+    /// What was asked.
+    pub question: Question,
+    pieces: mpsc::UnboundedSender<io::Result<String>>,
+}
+
+impl Writing {
+    /// Writes a piece.
+    pub fn write(&self, piece: &str) {
+        let _ = self.pieces.send(Ok(piece.to_owned()));
+    }
+
+    /// Breaks off in the middle.
+    pub fn break_off(self) {
+        let _ = self.pieces.send(Err(io::ErrorKind::ConnectionReset.into()));
+    }
+
+    /// Waits until the poller has hung up.
+    pub async fn is_abandoned(&self) {
+        soon("the poller to hang up", self.pieces.closed()).await;
+    }
 }
 
 struct Shared {
@@ -90,8 +118,17 @@ impl TestAgent {
 impl Asked {
     /// Answers with a reply.
     pub fn reply(self, text: &str) -> Question {
-        let _ = self.answer.send(Ok(text.to_owned()));
+        let _ = self.answer.send(Ok(Body::from(text.to_owned())));
         self.question
+    }
+
+    /// Begins a reply that ends when the value is dropped.
+    pub fn begin(self) -> Writing {
+        let (pieces, written) = mpsc::unbounded_channel();
+        let body =
+            stream::unfold(written, async |mut written| Some((written.recv().await?, written)));
+        let _ = self.answer.send(Ok(Body::from_stream(body)));
+        Writing { question: self.question, pieces }
     }
 
     /// Waits until the poller has hung up.
@@ -111,7 +148,7 @@ async fn ask(State(shared): State<Arc<Shared>>, Json(question): Json<Question>) 
     let (answer, answered) = oneshot::channel();
     let _ = shared.asked.send(Asked { question, answer });
     match answered.await {
-        Ok(Ok(reply)) => reply.into_response(),
+        Ok(Ok(reply)) => ([(CONTENT_TYPE, "text/plain")], reply).into_response(),
         Ok(Err(status)) => status.into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

@@ -18,13 +18,13 @@ mod visitor;
 use std::future::Future;
 use std::time::Duration;
 
-pub use agent::{Asked, TestAgent};
+pub use agent::{Asked, TestAgent, Writing};
 pub use caller::{Answer, Caller};
 pub use chaos::{ChaosProxy, Fault};
 pub use poller::{TestPoller, short_leases};
 pub use process::{Process, binary};
 pub use relay::TestRelay;
-pub use visitor::Visitor;
+pub use visitor::{Draft, Event, Visitor};
 
 /// How long anything may take before a test gives up; generous, for a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -58,11 +58,14 @@ impl Draft {
         }
     }
 
+    /// Takes the next piece; what comes after it was cancelled is not wanted.
     pub(super) fn push(&self, text: &str) {
-        self.written.send_if_modified(|written| {
+        if text.is_empty() || self.is_cancelled() {
+            return;
+        }
+        self.written.send_modify(|written| {
             written.text.push_str(text);
-            written.progress.take_if(|_| !text.is_empty());
-            !text.is_empty()
+            written.progress = None;
         });
     }
 

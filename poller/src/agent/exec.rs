@@ -26,8 +26,8 @@ const SECRETS: [&str; 4] =
 /// cut: a poller that was killed leaves no program running that its successor would start again.
 ///
 /// The watcher is started through a subshell so that it is no child of the command, and holds
-/// neither its output nor its lifeline. It outlives the asking of [`ProcessGroup::end`]: a program
-/// that does not care for it may be all that is left when the poller is killed.
+/// neither its output nor its lifeline. It outlives being asked to end: a program that does not
+/// care for it may be all that is left when the poller is killed.
 const WATCHED: &str = "\
     ( { trap '' TERM; read -r _; kill -KILL 0; } <&3 >/dev/null 2>&1 & )
     exec 3<&- sh -c \"$1\"";
@@ -82,12 +82,17 @@ impl Exec {
             serde_json::to_vec(question).map_err(|error| AgentError::Command(error.into()))?;
         input.push(b'\n');
         let (mut group, pipes) = ProcessGroup::spawn(&self.command).map_err(AgentError::Command)?;
+        let id = group.id;
+        let mut conversing = pin!(converse(&mut group, pipes, &input, draft, self.limits));
         let unwanted = tokio::select! {
-            reply = converse(&mut group, pipes, &input, draft, self.limits) => return reply,
+            reply = &mut conversing => return reply,
             () = sleep(self.limits.timeout) => AgentError::TimedOut(self.limits.timeout),
             () = draft.cancelled() => AgentError::Cancelled,
         };
-        group.end().await;
+        // Asking first lets a program end what it started elsewhere, such as a container. It is
+        // listened to on the way: one whose output is closed may die of that instead.
+        signal(id, Signal::TERM);
+        let _ = timeout(GRACE, conversing).await;
         Err(unwanted)
     }
 }
@@ -196,31 +201,22 @@ impl ProcessGroup {
         };
         // Whom it left behind may hold its output open for ever; what it wrote itself is in the
         // pipes. One that has left the group is not waited for either.
-        self.signal(Signal::KILL);
+        signal(self.id, Signal::KILL);
         if let Ok(piped) = timeout(DRAIN, piping).await {
             piped?;
         }
         exited.map_err(AgentError::Command)
     }
+}
 
-    /// Asks all of the group to end, and kills whoever is left once the program itself has ended,
-    /// or after [`GRACE`].
-    ///
-    /// Asking first lets a program end what it started elsewhere, such as a container.
-    async fn end(mut self) {
-        self.signal(Signal::TERM);
-        let _ = timeout(GRACE, self.leader.wait()).await;
-    }
-
-    fn signal(&self, signal: Signal) {
-        // An error means that nobody is left.
-        let _ = kill_process_group(self.id, signal);
-    }
+fn signal(group: Pid, signal: Signal) {
+    // An error means that nobody is left.
+    let _ = kill_process_group(group, signal);
 }
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
+        signal(self.id, Signal::KILL);
     }
 }
 
