@@ -3,6 +3,7 @@
 use std::future;
 use std::time::Duration;
 
+use postern_host::fault;
 use postern_shared::MessageId;
 use postern_shared::poller::PostChunk;
 use tokio::time::{self, Instant};
@@ -37,6 +38,7 @@ pub(crate) async fn run(
             Answer::Taken { cancelled } => {
                 backoff.reset();
                 shown.note(piece);
+                fault::point("poller: chunk taken, next not sent");
                 if cancelled {
                     draft.cancel();
                     return future::pending().await;

@@ -17,9 +17,10 @@ if ! ln -s $$ "$lock" 2>/dev/null; then
 fi
 echo "began $message $$ $(date +%s%N)" >> "$WITNESS/runs"
 
-# Between nothing and 40 ms of work, by the message's number.
+# Between nothing and 40 ms of work, by the message's number, in the middle of the reply.
+printf 're: %.3s' "$text"
 sleep "0.0$((message * 7 % 5))"
-echo "re: $text"
+echo "${text#???}"
 
 echo "ended $message $$ $(date +%s%N)" >> "$WITNESS/runs"
 rm -f "$lock"

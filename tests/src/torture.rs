@@ -23,10 +23,12 @@ pub use check::Report;
 use supervisor::Supervisor;
 
 /// The steps of the protocol at which a half may be killed, by name; see `postern_host::fault`.
-pub const RELAY_POINTS: [&str; 7] = [
+pub const RELAY_POINTS: [&str; 9] = [
     "relay: message stored, answer not sent",
     "relay: lease stored, answer not sent",
     "relay: extension stored, answer not sent",
+    "relay: chunk taken, answer not sent",
+    "relay: cancellation stored, answer not sent",
     "relay: nack stored, answer not sent",
     "relay: reply stored, answer not sent",
     "relay: written, not committed",
@@ -34,9 +36,10 @@ pub const RELAY_POINTS: [&str; 7] = [
 ];
 
 /// As [`RELAY_POINTS`], for the poller.
-pub const POLLER_POINTS: [&str; 5] = [
+pub const POLLER_POINTS: [&str; 6] = [
     "poller: leased, not journaled",
     "poller: journaled, agent not asked",
+    "poller: chunk taken, next not sent",
     "poller: agent done, not journaled",
     "poller: outcome journaled, relay not told",
     "poller: relay told, queue not cleared",

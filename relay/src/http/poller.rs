@@ -148,6 +148,7 @@ pub(super) async fn post_chunk(
     }
     let chunk = NewChunk { lease: body.lease_id, offset, text: body.text, progress: body.progress };
     let taken = app.store.take_chunk(message, chunk, app.clock.now()).await?;
+    fault::point("relay: chunk taken, answer not sent");
     app.metrics.chunks.inc();
     let (received, cancelled) = (taken.received as u64, taken.cancelled);
     Ok(ok("Chunk taken", ChunkTaken { received, cancelled }))

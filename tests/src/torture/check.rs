@@ -7,7 +7,7 @@ use std::fs;
 use postern_shared::visitor::{Entry, Role};
 use serde_json::Value;
 
-use super::visitor::{Story, answers};
+use super::visitor::{Story, answers, reply_to};
 use super::{Bridge, Plan};
 use crate::{ADMIN_KEY, Caller};
 
@@ -28,6 +28,10 @@ pub struct Report {
     pub messages: usize,
     /// How many of them became dead letters.
     pub dead_letters: usize,
+    /// How many replies the visitors stopped.
+    pub stopped: usize,
+    /// How many pieces of replies the visitors saw being written.
+    pub chunks: usize,
     /// How many runs the agent had in all.
     pub runs: usize,
     /// Each broken promise, as a sentence.
@@ -45,9 +49,12 @@ impl fmt::Display for Report {
         )?;
         write!(
             f,
-            "{} messages accepted, {} agent runs, {} dead letters, {} promises broken",
+            "{} messages accepted, {} agent runs, {} pieces seen, {} replies stopped, {} dead \
+             letters, {} promises broken",
             self.messages,
             self.runs,
+            self.chunks,
+            self.stopped,
             self.dead_letters,
             self.violations.len()
         )?;
@@ -62,10 +69,11 @@ pub(super) async fn report(
     agent_kills: Vec<u128>,
 ) -> Report {
     let mut violations = Vec::new();
-    let mut dead_letters = 0;
+    let (mut dead_letters, mut stopped) = (0, 0);
     for story in &stories {
         check_story(story, &mut violations);
         check_transcript(bridge, story, &mut violations).await;
+        stopped += story.shown.iter().filter(|entry| entry.stopped).count();
         dead_letters += story.shown.iter().filter(|entry| entry.role == Role::System).count();
     }
     let runs = read_runs(bridge);
@@ -87,6 +95,8 @@ pub(super) async fn report(
         cuts: bridge.cuts(),
         messages: stories.iter().map(|story| story.accepted.len()).sum(),
         dead_letters,
+        stopped,
+        chunks: stories.iter().map(|story| story.chunks).sum(),
         runs: runs.values().map(Vec::len).sum(),
         violations,
     }
@@ -109,18 +119,26 @@ fn check_story(story: &Story, violations: &mut Vec<String>) {
             Some(1) => {}
             Some(times) => violations.push(format!("doubled: message {id} has {times} answers")),
         }
+        let reply = reply_to(text);
+        let fits = |entry: &Entry| {
+            let stopped = entry.stopped && story.cancelled.contains(id);
+            entry.text == reply || (stopped && reply.starts_with(&entry.text))
+        };
         let wrong = |entry: &&Entry| {
             entry.role == Role::Agent
                 && entry.message_id.is_some_and(|message| message.0 == *id)
-                && entry.text != format!("re: {text}")
+                && !fits(entry)
         };
         if let Some(entry) = story.shown.iter().find(wrong) {
             violations.push(format!("mixed up: message {id} was answered {:?}", entry.text));
         }
     }
-    let order: Vec<_> = story.shown.iter().filter_map(answers).collect();
-    if !order.is_sorted() {
-        violations.push(format!("out of order: answers to {order:?}"));
+    violations.extend(story.bad_chunks.iter().map(|bad| format!("badly written: {bad}")));
+    // A message that is stopped while it waits is done with before those ahead of it.
+    let order: Vec<_> =
+        story.shown.iter().filter(|entry| !entry.stopped).filter_map(answers).collect();
+    for pair in order.windows(2).filter(|pair| pair[0] > pair[1]) {
+        violations.push(format!("out of order: {} was answered after {}", pair[1], pair[0]));
     }
     let own = story.shown.iter().filter(|entry| entry.role == Role::Visitor);
     let sent: HashSet<_> = story.accepted.iter().map(|(id, _)| *id).collect();

@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use postern_shared::Success;
-use postern_shared::visitor::{Entry, MessageAccepted, Role};
+use postern_shared::visitor::{Chunk, Entry, MessageAccepted, Role};
+use postern_shared::{MessageId, Success};
 use reqwest::{Client, Response};
 use serde_json::json;
 use sse_stream::SseStream;
 use tokio::task::JoinHandle;
 use tokio::time::{self, Instant};
 use tokio_util::sync::CancellationToken;
+
+use crate::Draft;
 
 /// A call that takes longer is made again; a stream that is silent for longer is opened again.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -31,9 +33,31 @@ pub(super) struct Story {
     pub(super) accepted: Vec<(i64, String)>,
     /// Everything its stream showed, in the order shown, over all reconnects.
     pub(super) shown: Vec<Entry>,
+    /// The messages it tried to stop.
+    pub(super) cancelled: HashSet<i64>,
+    /// How many pieces of replies it saw.
+    pub(super) chunks: usize,
+    /// What was wrong with them.
+    pub(super) bad_chunks: Vec<String>,
 }
 
 impl Story {
+    /// Takes a piece: what is known of a reply is always the beginning of what it will be.
+    fn take_chunk(&mut self, chunk: &Chunk, draft: &mut Draft) {
+        self.chunks += 1;
+        if let Err(gap) = draft.take(chunk) {
+            self.bad_chunks.push(gap);
+        }
+        let message = self.shown.iter().find(|entry| entry.id == chunk.message_id);
+        let reply = message.map(|message| format!("{}\n", reply_to(&message.text)));
+        if !reply.is_some_and(|reply| reply.starts_with(draft.text())) {
+            self.bad_chunks.push(format!("message {}: {:?}", chunk.message_id, draft.text()));
+        }
+        if self.shown.iter().filter_map(answers).any(|answered| answered == chunk.message_id.0) {
+            self.bad_chunks.push(format!("message {}: a piece after its end", chunk.message_id));
+        }
+    }
+
     fn open(&self) -> usize {
         let answered: HashSet<_> = self.shown.iter().filter_map(|entry| entry.message_id).collect();
         self.accepted.iter().filter(|(id, _)| !answered.iter().any(|a| a.0 == *id)).count()
@@ -109,11 +133,28 @@ impl Page {
             let session = accepted.session_id.to_string();
             story.session = Some(session.clone());
             drop(story);
+            if let Some((_, token)) = opened.borrow().as_ref().filter(|_| message % 7 == 6) {
+                self.cancel(accepted.message_id, token);
+            }
             if let Some(token) = accepted.session_token {
                 opened.send_replace(Some((session, token)));
             }
             message += 1;
         }
+    }
+
+    /// Stops a message some time after it was sent, if the call gets through.
+    fn cancel(&self, message: MessageId, token: &str) {
+        lock(&self.story).cancelled.insert(message.0);
+        let call = self
+            .client
+            .post(format!("http://{}/api/v1/messages/{message}/cancel", self.relay))
+            .bearer_auth(token)
+            .timeout(PATIENCE);
+        tokio::spawn(async move {
+            time::sleep(Duration::from_millis(message.0.unsigned_abs() % 50)).await;
+            call.send().await
+        });
     }
 
     /// Repeats one message under one key until it is accepted.
@@ -163,13 +204,25 @@ impl Page {
 
     async fn read_events(&self, response: Response) {
         let mut events = SseStream::from_bytes_stream(response.bytes_stream());
+        let mut draft = Draft::default();
         while let Ok(Some(Ok(event))) = time::timeout(PATIENCE, events.next()).await {
-            let entry = event.data.and_then(|data| serde_json::from_str::<Entry>(&data).ok());
-            if let Some(entry) = entry {
-                lock(&self.story).shown.push(entry);
+            let data = event.data.unwrap_or_default();
+            let mut story = lock(&self.story);
+            match event.event.as_deref() {
+                Some("message") => story.shown.extend(serde_json::from_str::<Entry>(&data)),
+                Some("chunk") => {
+                    let chunk = serde_json::from_str(&data);
+                    chunk.iter().for_each(|chunk| story.take_chunk(chunk, &mut draft));
+                }
+                _ => {}
             }
         }
     }
+}
+
+/// What the agent says to a message.
+pub(super) fn reply_to(text: &str) -> String {
+    format!("re: {text}")
 }
 
 /// The answer, when it is a success that came whole.
