@@ -17,6 +17,16 @@ const NOT_A_NUMBER: &[&str] =
     &["\"1\"", "true", "[]", "{}", "1.5", "-1", "1e999", "4294967296", "18446744073709551616"];
 const NOT_AN_ID: &[&str] =
     &["\"1\"", "true", "[]", "{}", "1.5", "1e999", "9223372036854775808", "18446744073709551616"];
+const NOT_AN_OFFSET: &[&str] =
+    &["\"1\"", "true", "[]", "{}", "1.5", "-1", "1e999", "18446744073709551616"];
+const TOO_MANY_WORDS: &[&str] = &[concat!(
+    "\"",
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+    "x\""
+)];
 const NOT_A_BOOL: &[&str] = &["0", "1", "\"true\"", "[]", "{}"];
 const NOT_A_TOKEN: &[&str] = &[
     "\"\"",
@@ -115,6 +125,9 @@ async fn a_missing_field_is_named() {
         ("/messages", "message"),
         ("/extend", "lease_id"),
         ("/extend", "lease_seconds"),
+        ("/chunks", "lease_id"),
+        ("/chunks", "offset"),
+        ("/chunks", "text"),
         ("/nack", "lease_id"),
         ("/nack", "error"),
         ("/outbox", "session_id"),
@@ -351,7 +364,7 @@ async fn a_body_far_over_the_limit_is_answered_too() {
 #[tokio::test]
 async fn a_strangers_body_is_not_read() {
     let relay = TestRelay::start().await;
-    for path in ["/inbox/lease", "/inbox/1/extend", "/inbox/1/nack", "/outbox"] {
+    for path in ["/inbox/lease", "/inbox/1/extend", "/inbox/1/chunks", "/inbox/1/nack", "/outbox"] {
         let answer = relay.stranger_calls().post_bytes(path, vec![b'x'; 70_000]).await;
         assert_eq!(answer.failure().kind, ErrorType::Unauthorized, "{path}");
     }
@@ -446,9 +459,10 @@ async fn a_session_id_in_a_path_is_refused_by_name() {
 #[tokio::test]
 async fn a_message_id_in_a_path_is_refused_by_name() {
     let relay = TestRelay::start().await;
-    let body = json!({ "lease_id": "x", "lease_seconds": 1, "error": "x" });
+    let body =
+        json!({ "lease_id": "x", "lease_seconds": 1, "error": "x", "offset": 0, "text": "x" });
     for id in ["x", "1.5", "-", "1e999", "0x1", "%31%20", "9223372036854775808"] {
-        for call in ["extend", "nack"] {
+        for call in ["extend", "chunks", "nack"] {
             let path = format!("/inbox/{id}/{call}");
             let failure = relay.poller_calls().post(&path, &body).await.failure();
             assert_eq!((failure.code, failure.kind), (400, ErrorType::InvalidRequest), "{path}");
@@ -741,6 +755,7 @@ async fn calls(relay: &TestRelay) -> Vec<Call> {
         call(relay.stranger_calls(), "/messages", message),
         call(poller(), "/inbox/lease", lease),
         call(poller(), &format!("/inbox/{}/extend", answered.id), extend_fields(&answered)),
+        call(poller(), &format!("/inbox/{}/chunks", answered.id), chunk_fields(&answered)),
         call(poller(), "/outbox", reply_fields(&answered)),
         call(poller(), &format!("/inbox/{}/nack", given_back.id), nack_fields(&given_back)),
     ]
@@ -750,6 +765,16 @@ fn extend_fields(leased: &LeasedMessage) -> Vec<Field> {
     vec![
         field("lease_id", &quoted(&leased.lease_id), &[NOT_TEXT, NOT_A_TOKEN, NULL]),
         field("lease_seconds", "60", &[NOT_A_NUMBER, &["0", "3601"], NULL]),
+        field("wait_seconds", "0", &[NOT_A_NUMBER, &["31"]]),
+    ]
+}
+
+fn chunk_fields(leased: &LeasedMessage) -> Vec<Field> {
+    vec![
+        field("lease_id", &quoted(&leased.lease_id), &[NOT_TEXT, NOT_A_TOKEN, NULL]),
+        field("offset", "0", &[NOT_AN_OFFSET, NULL]),
+        field("text", "\"hel\"", &[NOT_TEXT, NULL]),
+        field("progress", "\"thinking\"", &[NOT_TEXT, TOO_MANY_WORDS]),
     ]
 }
 
@@ -760,6 +785,7 @@ fn reply_fields(leased: &LeasedMessage) -> Vec<Field> {
         field("message_id", &leased.id.to_string(), &[NOT_AN_ID]),
         field("lease_id", &quoted(&leased.lease_id), &[NOT_TEXT, NOT_A_TOKEN]),
         field("timestamp", MOMENT, &[NOT_TEXT, NOT_A_MOMENT]),
+        field("stopped", "false", &[NOT_A_BOOL]),
     ]
 }
 
@@ -794,14 +820,17 @@ fn reply_to(leased: &LeasedMessage) -> Value {
     })
 }
 
-/// Extends, gives back and answers a message under a lease that may be another's.
-async fn settle(relay: &TestRelay, leased: &LeasedMessage, message_id: i64) -> [Answer; 3] {
+/// Extends, gives back and answers, whole and in pieces, a message under a lease that may be
+/// another's.
+async fn settle(relay: &TestRelay, leased: &LeasedMessage, message_id: i64) -> [Answer; 4] {
     let poller = relay.poller_calls();
     let mut reply = reply_to(leased);
     reply["message_id"] = json!(message_id);
     let extend = json!({ "lease_id": leased.lease_id, "lease_seconds": 60 });
+    let chunk = json!({ "lease_id": leased.lease_id, "offset": 0, "text": "hel" });
     let nack = json!({ "lease_id": leased.lease_id, "error": "busy" });
     [
+        poller.post(&format!("/inbox/{message_id}/chunks"), &chunk).await,
         poller.post(&format!("/inbox/{message_id}/extend"), &extend).await,
         poller.post(&format!("/inbox/{message_id}/nack"), &nack).await,
         poller.post("/outbox", &reply).await,

@@ -16,6 +16,7 @@ async fn the_pollers_calls_want_the_pollers_key() {
         (Method::GET, "/inbox"),
         (Method::POST, "/inbox/lease"),
         (Method::POST, "/inbox/1/extend"),
+        (Method::POST, "/inbox/1/chunks"),
         (Method::POST, "/inbox/1/nack"),
         (Method::POST, "/outbox"),
         (Method::GET, "//api/inbox"),

@@ -6,3 +6,4 @@ mod headers;
 mod reading;
 mod refusals;
 mod support;
+mod writing;
