@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
+use axum::serve::ListenerExt;
 use axum::{Json, Router};
 use futures_util::stream;
 use postern_poller::agent::Question;
@@ -78,6 +79,8 @@ impl TestAgent {
             at_work: Mutex::default(),
             overlaps: Mutex::default(),
         });
+        // Pieces are to be measured on their way through the bridge, not in this agent.
+        let listener = listener.tap_io(|connection| drop(connection.set_nodelay(true)));
         let app = Router::new().route("/", post(ask)).with_state(Arc::clone(&shared));
         tokio::spawn(async move { axum::serve(listener, app).await });
         Self { address, asked, shared }
