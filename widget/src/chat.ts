@@ -8,6 +8,7 @@ import { Inbox } from "./inbox.ts";
 import { type Exclusively, exclusivelyAs } from "./lock.ts";
 import { Outbox } from "./outbox.ts";
 import { SessionKeeper } from "./session.ts";
+import { Stopper } from "./stopper.ts";
 import { Store } from "./storage.ts";
 import { RelayError } from "./wire.ts";
 
@@ -30,6 +31,7 @@ export class Chat {
   #random: () => number;
   #outbox: Outbox;
   #inbox: Inbox | undefined;
+  #stopper: Stopper | undefined;
   #signal: AbortSignal;
   #listening = new AbortController();
 
@@ -69,6 +71,12 @@ export class Chat {
     this.#outbox.run(this.#signal);
   }
 
+  /** Stops the reply that is awaited, if one is. */
+  stop(): void {
+    const { awaited } = this.conversation.activity;
+    if (awaited !== undefined) this.#stopper?.stop(awaited, this.#listeningSignal);
+  }
+
   /** Loads the page of the transcript before the oldest entry; throws when it cannot be had. */
   async loadEarlier(): Promise<void> {
     await this.#inbox?.loadEarlier(this.#listening.signal);
@@ -78,6 +86,7 @@ export class Chat {
   wake(): void {
     this.#outbox.wake();
     this.#inbox?.wake();
+    this.#stopper?.wake();
   }
 
   /** To be called when another tab has written to the storage; null is the key of all of it. */
@@ -97,17 +106,21 @@ export class Chat {
     this.#listening.abort();
     this.#listening = new AbortController();
     this.#inbox = undefined;
+    this.#stopper = undefined;
     const session = this.#session.current;
     if (!session) return;
 
-    const signal = AbortSignal.any([this.#signal, this.#listening.signal]);
     const { conversation } = this;
-    const inbox = new Inbox(session, this.#client, conversation, this.#clock, this.#newBackoff());
-    this.#inbox = inbox;
-    inbox.run(signal).catch((error) => {
+    this.#stopper = new Stopper(session, this.#client, conversation, this.#newBackoff());
+    this.#inbox = new Inbox(session, this.#client, conversation, this.#clock, this.#newBackoff());
+    this.#inbox.run(this.#listeningSignal).catch((error) => {
       if (!(error instanceof RelayError)) throw error;
       this.#session.leave(session.token, error);
     });
+  }
+
+  get #listeningSignal(): AbortSignal {
+    return AbortSignal.any([this.#signal, this.#listening.signal]);
   }
 
   #newBackoff(): Backoff {

@@ -33,6 +33,11 @@ export class Client {
     return this.#call<Accepted>("/messages", init, token, signal);
   }
 
+  /** Stops the reply to a message; repeating it is harmless. */
+  cancel(session: Session, id: number, signal: AbortSignal) {
+    return this.#call<object>(`/messages/${id}/cancel`, { method: "POST" }, session.token, signal);
+  }
+
   /** A page of the transcript: the newest, or the one before an entry. */
   transcript(session: Session, before: number | undefined, signal: AbortSignal) {
     const query = new URLSearchParams({ limit: String(PAGE_SIZE) });

@@ -1,28 +1,11 @@
 /** What has been said and what is still to be sent: the state that the view shows. */
 
+import { type Activity, seenActivity, toldActivity } from "./activity.ts";
+import { draftOf, isDraft, withChunk, withoutDraft } from "./draft.ts";
 import { newKey } from "./keys.ts";
+import { entryName, entryRow, isUnsent, type Row, unsentRow } from "./row.ts";
 import type { Store, Unsent } from "./storage.ts";
-import type { Entry, Role } from "./wire.ts";
-
-export type Delivery = "sending" | "sent" | "failed";
-
-/** One line of the conversation. Rows are replaced, never changed, so identity tells news. */
-export interface Row {
-  /** Names the row for as long as it is shown. */
-  readonly name: string;
-  readonly role: Role;
-  readonly text: string;
-  /** RFC 3339. */
-  readonly at: string;
-  /** The relay's id; absent until the relay is known to have stored it. */
-  readonly id?: number;
-  /** The visitor's message that this replies to, or null. */
-  readonly answers: number | null;
-  /** How far one of the visitor's own messages has come; absent on all others. */
-  readonly delivery?: Delivery;
-  /** Why the delivery failed. */
-  readonly error?: string;
-}
+import type { Chunk, Entry, Status } from "./wire.ts";
 
 /**
  * Tells of each change by a `change` event.
@@ -38,6 +21,9 @@ export class Conversation extends EventTarget {
   /** Rows of sessions that are over; their ids mean nothing to the present one. */
   #past: readonly Row[] = [];
   #rows: readonly Row[] = [];
+  /** What the relay last told; absent while it tells nothing. */
+  #status: Status | undefined;
+  #stopping: number | undefined;
 
   constructor(store: Store) {
     super();
@@ -54,13 +40,19 @@ export class Conversation extends EventTarget {
     return this.#rows.find((row) => row.id !== undefined)?.id;
   }
 
-  /** Whether a message has arrived and its reply has not. */
-  get isWaiting(): boolean {
-    const last = this.#rows.findLastIndex((row) => row.delivery === "sent");
-    const id = this.#rows[last]?.id;
-    if (id === undefined) return false;
-    const replies = this.#rows.slice(last + 1).filter((row) => row.role !== "visitor");
-    return !replies.some((row) => row.answers === null || row.answers >= id);
+  /** The message whose reply the visitor stops, if any. */
+  get stopping(): number | undefined {
+    return this.#stopping;
+  }
+
+  set stopping(id: number | undefined) {
+    this.#stopping = id;
+    this.#changed();
+  }
+
+  get activity(): Activity {
+    if (this.#status) return toldActivity(this.#status, this.#stopping);
+    return seenActivity(this.#rows, this.#stopping);
   }
 
   /** How many replies came that the visitor has not seen. */
@@ -147,10 +139,10 @@ export class Conversation extends EventTarget {
   /** Takes over what other tabs have done to the unsent messages. */
   sync(): void {
     const unsent = new Map(this.#store.unsent.map((message) => [message.key, message]));
-    const kept = this.#rows.filter((row) => row.id !== undefined || unsent.has(row.name));
+    const kept = this.#rows.filter((row) => !isUnsent(row) || unsent.has(row.name));
     const shown = new Set(kept.map((row) => row.name));
     const rows = kept.map((row) => {
-      const message = row.id === undefined ? unsent.get(row.name) : undefined;
+      const message = isUnsent(row) ? unsent.get(row.name) : undefined;
       return message && message.error !== row.error ? unsentRow(message) : row;
     });
     const added = [...unsent.values()].filter((message) => !shown.has(message.key));
@@ -161,13 +153,47 @@ export class Conversation extends EventTarget {
   /** Takes an entry that was pushed; one that is known already changes nothing. */
   receive(entry: Entry): void {
     if (this.#rows.some((row) => row.id === entry.id)) return;
-    const own = this.#ownUnsent(entry);
-    if (own) {
-      const stored: Row = { ...entryRow(entry), name: own.name };
-      this.#rows = this.#rows.map((row) => (row === own ? stored : row));
+    const early = this.#ownUnsent(entry) ?? draftOf(entry, this.#rows);
+    if (early) {
+      const stored: Row = { ...entryRow(entry), name: early.name };
+      this.#rows = this.#rows.map((row) => (row === early ? stored : row));
     } else {
       this.#rows = [...this.#rows, entryRow(entry)];
     }
+    // The relay tells in a moment what is awaited next.
+    const { host, message_id } = this.#status ?? {};
+    if (host && message_id === entry.message_id) this.#status = { host };
+    this.#changed();
+  }
+
+  /** Takes a piece of a reply that is being written; false when one before it is missing. */
+  receiveChunk(chunk: Chunk): boolean {
+    const rows = withChunk(this.#rows, chunk);
+    if (!rows) return false;
+    this.#rows = rows;
+    this.#changed();
+    return true;
+  }
+
+  /** Takes what the relay tells in place of what it told before. */
+  receiveStatus(status: Status): void {
+    this.#status = status;
+    const { message_id, state } = status;
+    const isWritten = state === "working" || state === "cancelled";
+    const draft = this.#rows.find(isDraft);
+    if (!isWritten || draft?.answers !== message_id) this.#rows = withoutDraft(this.#rows);
+    this.#changed();
+  }
+
+  /** Notes that the relay tells nothing any more. */
+  forgetStatus(): void {
+    this.#status = undefined;
+    this.#changed();
+  }
+
+  /** Drops what is known of a reply that is being written. */
+  forgetDraft(): void {
+    this.#rows = withoutDraft(this.#rows);
     this.#changed();
   }
 
@@ -176,7 +202,8 @@ export class Conversation extends EventTarget {
     const names = new Map(this.#rows.map((row) => [row.id, row.name]));
     const page: Row[] = [];
     for (const entry of entries) {
-      const name = names.get(entry.id) ?? this.#ownUnsent(entry, page)?.name;
+      const early = this.#ownUnsent(entry, page) ?? draftOf(entry, this.#rows);
+      const name = names.get(entry.id) ?? early?.name;
       page.push(name ? { ...entryRow(entry), name } : entryRow(entry));
     }
     const end = page.at(-1)?.id ?? 0;
@@ -199,7 +226,9 @@ export class Conversation extends EventTarget {
   /** Leaves the session: what was said stays shown, what is unsent stays to be sent. */
   leaveSession(): void {
     this.#past = [...this.#past, ...this.#rows.filter((row) => row.id !== undefined)];
-    this.#rows = this.#rows.filter((row) => row.id === undefined);
+    this.#rows = this.#rows.filter(isUnsent);
+    this.#status = undefined;
+    this.#stopping = undefined;
     this.hasEarlier = false;
     this.#store.seen = 0;
     this.#changed();
@@ -248,19 +277,4 @@ export class Conversation extends EventTarget {
   #changed(): void {
     this.dispatchEvent(new Event("change"));
   }
-}
-
-function entryName(id: number | undefined): string {
-  return `entry-${id}`;
-}
-
-function entryRow(entry: Entry): Row {
-  const { id, role, text, timestamp: at, message_id: answers } = entry;
-  const row: Row = { name: entryName(id), id, role, text, at, answers };
-  return role === "visitor" ? { ...row, delivery: "sent" } : row;
-}
-
-function unsentRow({ key, text, at, error }: Unsent): Row {
-  const row: Row = { name: key, role: "visitor", text, at, answers: null, delivery: "sending" };
-  return error === undefined ? row : { ...row, delivery: "failed", error };
 }

@@ -1,6 +1,7 @@
 /** The custom element: attributes, shadow root and life cycle. */
 
 import { Chat } from "./chat.ts";
+import { oncePerFrame } from "./frame.ts";
 import { type Options, readOptions } from "./options.ts";
 import { pageStorage } from "./storage.ts";
 import { accentSheet, sheet } from "./styles.ts";
@@ -38,6 +39,7 @@ export class PosternChat extends HTMLElement {
     const { conversation } = chat;
     const view = new View(options, {
       send: (text) => chat.send(text),
+      stop: () => chat.stop(),
       retry: (name) => chat.retry(name),
       loadEarlier: () => chat.loadEarlier(),
       opened: () => conversation.markSeen(),
@@ -50,7 +52,7 @@ export class PosternChat extends HTMLElement {
       if (view.isOpen) conversation.markSeen();
       view.show(conversation);
     };
-    conversation.addEventListener("change", show, { signal });
+    conversation.addEventListener("change", oncePerFrame(show, signal), { signal });
     addEventListener("online", () => chat.wake(), { signal });
     addEventListener("storage", ({ key }) => chat.sync(key), { signal });
     show();

@@ -88,12 +88,22 @@ export class Inbox {
     try {
       for await (const event of events) {
         if (event.id) this.#cursor = event.id;
-        if (event.type !== "message") continue;
-        this.#conversation.receive(JSON.parse(event.data));
-        this.#backoff.reset();
+        this.#take(event);
       }
     } finally {
       if (this.#clock.now() - openedAt >= GOOD_STREAM_MS) this.#backoff.reset();
+    }
+  }
+
+  /** Throws when the stream has left something out, and so is to be opened anew. */
+  #take({ type, data }: ServerEvent): void {
+    if (type === "message") {
+      this.#conversation.receive(JSON.parse(data));
+      this.#backoff.reset();
+    } else if (type === "status") {
+      this.#conversation.receiveStatus(JSON.parse(data));
+    } else if (type === "chunk" && !this.#conversation.receiveChunk(JSON.parse(data))) {
+      throw new RangeError("A piece of the reply is missing.");
     }
   }
 
@@ -105,10 +115,12 @@ export class Inbox {
       return await this.#client.events(this.#session, cursor, signal);
     } catch (error) {
       if (signal.aborted || isVerdict(error)) throw error;
+      this.#conversation.forgetStatus();
       await this.#poll(0, signal);
       this.#onlyPollingWorks = true;
       if (failedBefore || error instanceof TimeoutError) {
         this.#pollUntil = this.#clock.now() + POLLING_PERIOD_MS;
+        this.#conversation.forgetDraft();
         this.#backoff.reset();
       }
       throw error;

@@ -11,8 +11,13 @@ export const texts = {
   earlier: "Show earlier messages",
   send: "Send message",
   retry: "Try again",
-  waiting: "Waiting for a reply",
+  stop: "Stop",
+  stopping: "Stopping…",
+  stopped: "Stopped",
+  retrying: "Trying again…",
+  away: "We are away right now. Your message is kept and answered when we are back.",
   /** Said before each message to those who cannot see which side it is on. */
   from: { visitor: "You said:", agent: "Reply:", operator: "Reply:", system: "Notice:" },
+  fromDraft: "Reply so far:",
   delivery: { sending: "Sending…", sent: "Sent", failed: "Not sent:" },
 };

@@ -3,13 +3,12 @@
 import type { Conversation } from "./conversation.ts";
 import type { Options } from "./options.ts";
 import { texts } from "./texts.ts";
-import { Composer } from "./view/composer.ts";
+import { Composer, type ComposerActions } from "./view/composer.ts";
 import { button, element, icon } from "./view/dom.ts";
 import { CHAT, CLOSE } from "./view/icons.ts";
 import { Log, type LogActions } from "./view/log.ts";
 
-export interface Actions extends LogActions {
-  send(text: string): void;
+export interface Actions extends LogActions, ComposerActions {
   opened(): void;
 }
 
@@ -17,6 +16,7 @@ export class View {
   #bubble: HTMLButtonElement;
   #panel: HTMLElement;
   #log: Log;
+  #away: HTMLElement;
   #composer: Composer;
   #actions: Actions;
 
@@ -31,12 +31,14 @@ export class View {
     close.addEventListener("click", () => this.close());
     const header = element("header", { part: "header" }, title, close);
     this.#log = new Log(options.greeting, actions);
-    this.#composer = new Composer(options.placeholder, (text) => actions.send(text));
+    this.#away = element("div", { part: "away", id: "away", role: "status" });
+    this.#composer = new Composer(options.placeholder, actions);
     this.#panel = element(
       "section",
       { part: "panel", role: "dialog", "aria-labelledby": "title" },
       header,
       this.#log.node,
+      this.#away,
       this.#composer.node,
     );
     for (const type of ["keydown", "keypress", "keyup"] as const) {
@@ -71,10 +73,13 @@ export class View {
   }
 
   show(conversation: Conversation): void {
-    const { unread } = conversation;
+    const { unread, activity } = conversation;
     this.#bubble.dataset.unread = String(unread);
     this.#bubble.setAttribute("aria-label", unread > 0 ? texts.openUnread(unread) : texts.open);
     this.#log.show(conversation);
+    this.#composer.show(activity);
+    const away = activity.isHostAway ? texts.away : "";
+    if (this.#away.textContent !== away) this.#away.textContent = away;
   }
 
   #setOpen(isOpen: boolean): void {

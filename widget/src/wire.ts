@@ -11,6 +11,25 @@ export interface Entry {
   readonly message_id: number | null;
   /** RFC 3339. */
   readonly timestamp: string;
+  /** On a reply that the visitor stopped: its text is what had been written so far, if anything. */
+  readonly stopped?: true;
+}
+
+/** A piece of a reply that is being written: it follows the reply's first `offset` bytes. */
+export interface Chunk {
+  readonly message_id: number;
+  /** In bytes of UTF-8; 0 begins the reply anew. */
+  readonly offset: number;
+  readonly text: string;
+}
+
+/** How it stands with the host and, where something waits, with the oldest unanswered message. */
+export interface Status {
+  readonly host: "connected" | "away";
+  readonly message_id?: number;
+  readonly state?: "waiting" | "working" | "retrying" | "failed" | "cancelled";
+  /** What the agent is at, in its own words. */
+  readonly progress?: string;
 }
 
 /** The body of `POST /messages`; without `session_id` it opens a session. */

@@ -1,15 +1,17 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
+import type { Activity } from "../src/activity.ts";
 import { Chat } from "../src/chat.ts";
 import { Store } from "../src/storage.ts";
 import { TestClock } from "./clock.ts";
-import { type Call, FakeRelay, type Fault, refuse } from "./fake-relay.ts";
+import { type Call, chunkEvent, FakeRelay, type Fault, refuse, statusEvent } from "./fake-relay.ts";
 import { MemoryStorage } from "./memory-storage.ts";
 
 const POST = "POST /messages";
 const TRANSCRIPT = "GET /sessions/{id}/messages";
 const EVENTS = "GET /sessions/{id}/events";
 const REPLIES = "GET /responses/{id}";
+const CANCEL = "POST /messages/{id}/cancel";
 
 let relay: FakeRelay;
 let clock: TestClock;
@@ -52,11 +54,20 @@ class Page {
 
   /** Resolves once this is what the visitor sees. */
   async shows(...expected: string[]): Promise<void> {
-    while (JSON.stringify(this.shown) !== JSON.stringify(expected)) {
+    await this.until(() => JSON.stringify(this.shown) === JSON.stringify(expected));
+  }
+
+  /** Resolves once the condition holds; looked at whenever the conversation changes. */
+  async until(condition: () => boolean): Promise<void> {
+    while (!condition()) {
       await new Promise((resolve) =>
         this.chat.conversation.addEventListener("change", resolve, { once: true }),
       );
     }
+  }
+
+  get activity(): Activity {
+    return this.chat.conversation.activity;
   }
 }
 
@@ -361,8 +372,7 @@ test("a stream that is cut goes on where it was, with nothing lost or repeated",
 test("events of a kind not known yet, and comments, do no harm", async () => {
   const page = new Page();
   await openSession(page);
-  relay.write('event: chunk\ndata: {"message_id":1,"offset":0,"text":"he"}\n\n');
-  relay.write(": still here\n\nevent: status\ndata: not even JSON\n\n");
+  relay.write(": still here\n\nevent: weather\ndata: not even JSON\n\n");
   relay.say("session-1", "agent", "hello", 1);
   await page.shows("hi (sent)", "hello");
 });
@@ -377,6 +387,147 @@ test("forty seconds without a byte mean a dead stream", async () => {
   clock.advance(1_000);
   await relay.until(() => relay.streamCount === 1);
   assert.equal(relay.called(EVENTS).length, 2);
+});
+
+test("a reply is shown as it is written, and its whole in the end", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.write(statusEvent({ host: "connected", message_id: 1, state: "working" }));
+  relay.write(chunkEvent({ message_id: 1, offset: 0, text: "good " }));
+  await page.shows("hi (sent)", "good ");
+  relay.write(chunkEvent({ message_id: 1, offset: 5, text: "mor" }));
+  await page.shows("hi (sent)", "good mor");
+  relay.say("session-1", "agent", "good morning", 1);
+  await page.shows("hi (sent)", "good morning");
+  assert.equal(page.activity.awaited, undefined);
+});
+
+test("a stream that is cut in the middle of a reply goes on with the whole of it", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.write(chunkEvent({ message_id: 1, offset: 0, text: "good " }));
+  await page.shows("hi (sent)", "good ");
+  relay.opening =
+    statusEvent({ host: "connected", message_id: 1, state: "working" }) +
+    chunkEvent({ message_id: 1, offset: 0, text: "good mor" });
+  relay.cutStreams();
+  await clock.sleeping(1_000);
+  assert.deepEqual(page.shown, ["hi (sent)", "good "]);
+  clock.advance(1_000);
+  await page.shows("hi (sent)", "good mor");
+});
+
+test("a stream that leaves something out is opened anew", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.write(chunkEvent({ message_id: 1, offset: 0, text: "good " }));
+  relay.opening = chunkEvent({ message_id: 1, offset: 0, text: "good morning" });
+  relay.write(chunkEvent({ message_id: 1, offset: 8, text: "ning" }));
+  await clock.sleeping(1_000);
+  assert.deepEqual(page.shown, ["hi (sent)", "good "]);
+  await relay.until(() => relay.streamCount === 0);
+  clock.advance(1_000);
+  await page.shows("hi (sent)", "good morning");
+});
+
+test("what the relay told holds until a stream cannot be opened", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.write(statusEvent({ host: "away", message_id: 1, state: "working", progress: "Hm" }));
+  await page.until(() => page.activity.isHostAway);
+  relay.once(EVENTS, breakOff);
+  relay.once(REPLIES, breakOff);
+  relay.cutStreams();
+  await clock.sleeping(1_000);
+  assert.equal(page.activity.progress, "Hm");
+  clock.advance(1_000);
+  await page.until(() => !page.activity.isHostAway);
+  assert.deepEqual([page.activity.awaited, page.activity.progress], [1, undefined]);
+});
+
+test("while polling, nothing is left of a draft or of what the relay told", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.write(statusEvent({ host: "away", message_id: 1, state: "working" }));
+  relay.write(chunkEvent({ message_id: 1, offset: 0, text: "good " }));
+  await page.shows("hi (sent)", "good ");
+  relay.greeting = "";
+  relay.cutStreams();
+  await clock.sleeping(1_000);
+  clock.advance(1_000);
+  await relay.until(() => relay.streamCount === 1);
+  await clock.sleeping(10_000);
+  clock.advance(10_000);
+  await page.shows("hi (sent)");
+  assert.deepEqual([page.activity.awaited, page.activity.isHostAway], [1, false]);
+  await clock.sleeping(1_000);
+  clock.advance(1_000);
+  await relay.until(() => relay.holdCount === 1);
+  relay.say("session-1", "agent", "good morning", 1);
+  await page.shows("hi (sent)", "good morning");
+});
+
+test("a reply is stopped once, with the session's token, and shows what was written", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.write(chunkEvent({ message_id: 1, offset: 0, text: "good " }));
+  await page.shows("hi (sent)", "good ");
+  page.chat.stop();
+  assert.equal(page.activity.phase, "stopping");
+  page.chat.stop();
+  await relay.until(() => relay.called(CANCEL).length === 1);
+  relay.sayStopped("session-1", "good mor", 1);
+  await page.shows("hi (sent)", "good mor");
+  assert.equal(page.chat.conversation.rows.at(-1)?.isStopped, true);
+  assert.equal(page.activity.awaited, undefined);
+  const [cancel, ...more] = (await callsSoFar()).filter((call) => call.name === CANCEL);
+  assert.match(String(cancel?.headers.authorization), /^Bearer token-session-1/);
+  assert.equal(more.length, 0);
+});
+
+test("a stop is repeated until the relay has answered for it", async () => {
+  const page = new Page();
+  await openSession(page);
+  relay.once(CANCEL, breakOff);
+  relay.once(CANCEL, answerWith(503, "unavailable", "Not now.", 3));
+  relay.once(CANCEL, loseAnswer);
+  page.chat.stop();
+  for (const delay of [1_000, 5_000]) {
+    await clock.sleeping(delay);
+    assert.equal(page.activity.phase, "stopping");
+    clock.advance(delay);
+  }
+  await clock.sleeping(4_000);
+  page.chat.wake();
+  await relay.until(() => relay.called(CANCEL).length === 4);
+  clock.advance(60_000);
+  assert.equal((await callsSoFar()).filter((call) => call.name === CANCEL).length, 4);
+});
+
+for (const [status, type] of [
+  [409, "already_answered"],
+  [409, "dead_letter"],
+  [404, "unknown_message"],
+] as const) {
+  test(`a stop that is refused as ${type} is over`, async () => {
+    const page = new Page();
+    await openSession(page);
+    relay.once(CANCEL, answerWith(status, type, "There is nothing to stop."));
+    page.chat.stop();
+    await page.until(() => page.activity.phase === "working");
+    clock.advance(60_000);
+    assert.equal((await callsSoFar()).filter((call) => call.name === CANCEL).length, 1);
+  });
+}
+
+test("where nothing is awaited, there is nothing to stop", async () => {
+  const page = new Page();
+  page.chat.stop();
+  await openSession(page);
+  relay.say("session-1", "agent", "hello", 1);
+  await page.shows("hi (sent)", "hello");
+  page.chat.stop();
+  assert.equal((await callsSoFar()).filter((call) => call.name === CANCEL).length, 0);
 });
 
 test("an unknown cursor reloads the transcript", async () => {

@@ -188,24 +188,25 @@ test("earlier pages go in front", () => {
   assert.deepEqual([conversation.oldest, conversation.hasEarlier], [1, false]);
 });
 
-test("it waits from the moment a message has arrived until its reply", () => {
+test("without a word of the relay, a reply is awaited from when its message has arrived", () => {
   conversation.add("one");
-  assert.equal(conversation.isWaiting, false);
+  assert.equal(conversation.activity.awaited, undefined);
   conversation.confirm(nextKey(), 1);
-  assert.equal(conversation.isWaiting, true);
+  assert.equal(conversation.activity.awaited, 1);
   conversation.add("two");
   conversation.confirm(nextKey(), 2);
+  assert.equal(conversation.activity.awaited, 1, "the first is answered first");
   conversation.receive(entry(3, "agent", "to one", 1));
-  assert.equal(conversation.isWaiting, true, "the second is still unanswered");
+  assert.equal(conversation.activity.awaited, 2);
   conversation.receive(entry(4, "agent", "to two", 2));
-  assert.equal(conversation.isWaiting, false);
+  assert.equal(conversation.activity.awaited, undefined);
 });
 
 test("whatever is said of its own accord ends the waiting too", () => {
   conversation.add("one");
   conversation.confirm(nextKey(), 1);
   conversation.receive(entry(2, "system", "The message could not be answered."));
-  assert.equal(conversation.isWaiting, false);
+  assert.equal(conversation.activity.awaited, undefined);
 });
 
 test("replies are unread until seen, over reloads", () => {

@@ -7,7 +7,7 @@ import {
   type ServerResponse,
 } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Entry, Role } from "../src/wire.ts";
+import type { Chunk, Entry, Role, Status } from "../src/wire.ts";
 
 /** One call as it arrived. */
 export interface Call {
@@ -39,6 +39,8 @@ export class FakeRelay {
   readonly tokens = new Map<string, string>();
   /** How the relay greets a stream; an empty text keeps it silent. */
   greeting = ": hello\n\n";
+  /** What a stream goes on with after the entries that it missed. */
+  opening = "";
 
   #accepted = new Map<string, { id: number; session: string; body: string }>();
   #faults = new Map<string, Fault[]>();
@@ -74,18 +76,12 @@ export class FakeRelay {
 
   /** Stores an entry and pushes it to whoever listens. */
   say(session: string, role: Role, text: string, messageId: number | null = null): Entry {
-    const id = this.entries.length + 1;
-    const timestamp = new Date(1_800_000_000_000 + id * 1_000).toISOString();
-    const entry = { id, role, text, message_id: messageId, timestamp };
-    this.entries.push({ ...entry, session });
-    for (const stream of this.#streams) {
-      if (stream.session === session) stream.response.write(event(entry));
-    }
-    for (const hold of this.#holds) {
-      if (hold.session === session && role !== "visitor") this.#release(hold);
-    }
-    this.#notify();
-    return entry;
+    return this.#store(session, { role, text, message_id: messageId });
+  }
+
+  /** Stores as much of a reply as was written when the visitor stopped it. */
+  sayStopped(session: string, text: string, messageId: number): Entry {
+    return this.#store(session, { role: "agent", text, message_id: messageId, stopped: true });
   }
 
   /** Sends raw bytes into every open stream. */
@@ -122,6 +118,21 @@ export class FakeRelay {
     return this.#holds.size;
   }
 
+  #store(session: string, said: Omit<Entry, "id" | "timestamp">): Entry {
+    const id = this.entries.length + 1;
+    const timestamp = new Date(1_800_000_000_000 + id * 1_000).toISOString();
+    const entry = { id, ...said, timestamp };
+    this.entries.push({ ...entry, session });
+    for (const stream of this.#streams) {
+      if (stream.session === session) stream.response.write(messageEvent(entry));
+    }
+    for (const hold of this.#holds) {
+      if (hold.session === session && said.role !== "visitor") this.#release(hold);
+    }
+    this.#notify();
+    return entry;
+  }
+
   #notify(): void {
     const watchers = [...this.#watchers];
     this.#watchers.clear();
@@ -132,8 +143,9 @@ export class FakeRelay {
     if (!request.url?.startsWith("/api/v1/")) return;
     const url = new URL(request.url, this.address);
     const path = url.pathname.slice("/api/v1".length);
-    const session = /^\/(?:sessions|responses)\/([^/]+)/.exec(path)?.[1] ?? "";
-    const name = `${request.method} ${session ? path.replace(session, "{id}") : path}`;
+    const [, kind, id = ""] = /^\/(sessions|responses|messages)\/([^/]+)/.exec(path) ?? [];
+    const session = kind === "messages" ? "" : id;
+    const name = `${request.method} ${id ? path.replace(id, "{id}") : path}`;
     let text = "";
     for await (const piece of request.setEncoding("utf8")) text += piece;
 
@@ -156,6 +168,8 @@ export class FakeRelay {
     const after = Number(call.headers["last-event-id"] ?? call.query.get("after") ?? 0);
     if (call.name === "POST /messages") {
       this.#accept(call, text, bearer, response);
+    } else if (call.name === "POST /messages/{id}/cancel") {
+      succeed(response, { cancelled: true });
     } else if (!bearer || this.tokens.get(session) !== bearer) {
       refuse(response, 401, "unauthorized", "The token is not good.");
     } else if (call.name === "GET /sessions/{id}/messages") {
@@ -200,7 +214,8 @@ export class FakeRelay {
     response.writeHead(200, { "Content-Type": "text/event-stream" });
     response.flushHeaders();
     const missed = this.entries.filter((entry) => entry.session === session && entry.id > after);
-    if (this.greeting) response.write(this.greeting + missed.map(event).join(""));
+    const start = this.greeting + missed.map(messageEvent).join("") + this.opening;
+    if (this.greeting) response.write(start);
     const stream = { session, response };
     this.#streams.add(stream);
     response.on("close", () => {
@@ -249,8 +264,16 @@ function succeed(response: ServerResponse, data: object): void {
   response.end(JSON.stringify({ success: true, message: "ok", timestamp, data }));
 }
 
-function event(entry: Entry): string {
-  const { id, role, text, message_id, timestamp } = entry;
-  const data = JSON.stringify({ id, role, text, message_id, timestamp });
+function messageEvent(entry: Entry): string {
+  const { id, role, text, message_id, timestamp, stopped } = entry;
+  const data = JSON.stringify({ id, role, text, message_id, timestamp, stopped });
   return `id: ${id}\nevent: message\ndata: ${data}\n\n`;
+}
+
+export function chunkEvent(chunk: Chunk): string {
+  return `event: chunk\ndata: ${JSON.stringify(chunk)}\n\n`;
+}
+
+export function statusEvent(status: Status): string {
+  return `event: status\ndata: ${JSON.stringify(status)}\n\n`;
 }

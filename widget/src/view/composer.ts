@@ -1,45 +1,65 @@
 /** Where the visitor writes. */
 
+import type { Activity } from "../activity.ts";
 import { texts } from "../texts.ts";
 import { button, element, icon } from "./dom.ts";
-import { SEND } from "./icons.ts";
+import { SEND, STOP } from "./icons.ts";
+
+export interface ComposerActions {
+  send(text: string): void;
+  /** Stops the reply that is awaited. */
+  stop(): void;
+}
 
 export class Composer {
   readonly node: HTMLFormElement;
 
+  #actions: ComposerActions;
   #input: HTMLTextAreaElement;
   /** Holds a copy of the text, unseen, so that the field grows with it by style alone. */
   #grower: HTMLElement;
-  #send: HTMLButtonElement;
-  #onSend: (text: string) => void;
+  /** Sends what is written; while nothing is and a reply is awaited, stops the reply. */
+  #button: HTMLButtonElement;
+  #activity: Activity | undefined;
 
-  constructor(placeholder: string, onSend: (text: string) => void) {
-    this.#onSend = onSend;
+  constructor(placeholder: string, actions: ComposerActions) {
+    this.#actions = actions;
     this.#input = element("textarea", {
       part: "input",
       rows: "1",
       placeholder,
       "aria-label": placeholder,
+      "aria-describedby": "away",
       autocomplete: "off",
       enterkeyhint: "send",
       dir: "auto",
     });
     this.#grower = element("div", { class: "grower" }, this.#input);
-    this.#send = button("send", icon(SEND), texts.send);
-    this.#send.type = "submit";
-    this.node = element("form", { part: "composer" }, this.#grower, this.#send);
+    this.#button = button("send", icon(SEND));
+    this.#button.append(icon(STOP));
+    this.node = element("form", { part: "composer" }, this.#grower, this.#button);
 
     this.#input.addEventListener("input", () => this.#refresh());
     this.#input.addEventListener("keydown", (event) => this.#onKey(event));
-    this.node.addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#submit();
-    });
+    this.#button.addEventListener("click", ({ detail }) => this.#press(detail));
     this.#refresh();
   }
 
   focus(): void {
     this.#input.focus({ preventScroll: true });
+  }
+
+  show(activity: Activity): void {
+    this.#activity = activity;
+    this.#refresh();
+  }
+
+  get #text(): string {
+    return this.#input.value.trim();
+  }
+
+  get #offersStop(): boolean {
+    return this.#text === "" && this.#activity?.awaited !== undefined;
   }
 
   #onKey(event: KeyboardEvent): void {
@@ -50,18 +70,28 @@ export class Composer {
     this.#submit();
   }
 
+  #press(clicks: number): void {
+    if (!this.#offersStop) this.#submit();
+    // The second click of a double one was meant for sending.
+    else if (clicks < 2) this.#actions.stop();
+  }
+
   #submit(): void {
-    const text = this.#input.value.trim();
+    const text = this.#text;
     if (text === "") return;
     this.#input.value = "";
     this.#refresh();
     this.#input.focus();
-    this.#onSend(text);
+    this.#actions.send(text);
   }
 
   #refresh(): void {
-    const { value } = this.#input;
-    this.#grower.dataset.text = value;
-    this.#send.setAttribute("aria-disabled", String(value.trim() === ""));
+    this.#grower.dataset.text = this.#input.value;
+    const action = this.#offersStop ? "stop" : "send";
+    const isBusy = this.#activity?.phase === "stopping";
+    const isDisabled = this.#offersStop ? isBusy : this.#text === "";
+    this.#button.setAttribute("part", action);
+    this.#button.setAttribute("aria-label", texts[action]);
+    this.#button.setAttribute("aria-disabled", String(isDisabled));
   }
 }

@@ -1,11 +1,14 @@
 /** The list of what was said. */
 
-import type { Conversation, Row } from "../conversation.ts";
+import type { Conversation } from "../conversation.ts";
+import { isDraft } from "../draft.ts";
+import type { Row } from "../row.ts";
 import { texts } from "../texts.ts";
 import { button, element } from "./dom.ts";
-import { messageNode, showDelivery } from "./message.ts";
+import { messageNode, updateMessage } from "./message.ts";
+import { Waiting } from "./waiting.ts";
 
-/** This near to the end, in pixels, the visitor counts as reading the newest message. */
+/** Whoever scrolls down this near to the end, in pixels, is taken along as it moves. */
 const END_TOLERANCE = 64;
 
 export interface LogActions {
@@ -24,8 +27,9 @@ export class Log {
   #actions: LogActions;
   #earlier: HTMLButtonElement;
   #greeting: HTMLElement;
-  #waiting: HTMLElement;
+  #waiting = new Waiting();
   #shown = new Map<string, Shown>();
+  #scrollTop = 0;
   /** Whether the visitor was reading the newest message when they last scrolled. */
   #isAtEnd = true;
 
@@ -34,8 +38,6 @@ export class Log {
     this.#earlier = button("earlier", texts.earlier);
     this.#earlier.addEventListener("click", () => this.#loadEarlier());
     this.#greeting = element("div", { part: "greeting", dir: "auto" }, greeting);
-    const dots = [element("i"), element("i"), element("i")];
-    this.#waiting = element("div", { part: "waiting", "aria-hidden": "true" }, ...dots);
     this.node = element("div", {
       part: "log",
       role: "log",
@@ -43,19 +45,16 @@ export class Log {
       "aria-label": texts.log,
       tabindex: "0",
     });
-    this.node.append(this.#earlier, this.#greeting, this.#waiting);
-    this.node.addEventListener("scroll", () => {
-      this.#isAtEnd = this.#seesEnd();
-    });
+    this.node.append(this.#earlier, this.#greeting, this.#waiting.node);
+    this.node.addEventListener("scroll", () => this.#onScroll());
     // As the composer grows or a keyboard slides in, the newest message is not to be covered.
     new ResizeObserver(() => {
       if (this.#isAtEnd) this.scrollToEnd();
     }).observe(this.node);
   }
 
-  show({ rows, hasEarlier, isWaiting }: Conversation): void {
+  show({ rows, hasEarlier, activity }: Conversation): void {
     const { scrollTop } = this.node;
-    const wasAtEnd = this.#seesEnd();
     const newest = rows.at(-1);
     const hasOwnNews = newest?.delivery === "sending" && !this.#shown.has(newest.name);
 
@@ -63,10 +62,10 @@ export class Log {
     const offset = oldest?.offsetTop ?? 0;
     this.#earlier.hidden = !hasEarlier;
     this.#greeting.hidden = hasEarlier;
-    this.#waiting.hidden = !isWaiting;
+    this.#waiting.show(activity, rows.some(isDraft));
     this.#showRows(rows);
 
-    if (wasAtEnd || hasOwnNews) this.scrollToEnd();
+    if (this.#isAtEnd || hasOwnNews) this.scrollToEnd();
     else if (oldest?.isConnected) this.node.scrollTop = scrollTop + oldest.offsetTop - offset;
   }
 
@@ -75,9 +74,12 @@ export class Log {
     this.#isAtEnd = true;
   }
 
-  #seesEnd(): boolean {
+  #onScroll(): void {
     const { scrollTop, scrollHeight, clientHeight } = this.node;
-    return scrollHeight - scrollTop - clientHeight < END_TOLERANCE;
+    // Who scrolls up, however little, is not to be pulled back by a reply that grows.
+    const tolerance = scrollTop < this.#scrollTop ? 1 : END_TOLERANCE;
+    this.#isAtEnd = scrollHeight - scrollTop - clientHeight <= tolerance;
+    this.#scrollTop = scrollTop;
   }
 
   /** Makes the children follow the rows. */
@@ -98,7 +100,7 @@ export class Log {
   #nodeFor(row: Row, shown: Shown | undefined): HTMLElement {
     const retry = (name: string) => this.#retry(name);
     if (!shown) return messageNode(row, retry);
-    if (shown.row.delivery !== row.delivery) showDelivery(shown.node, row, retry);
+    updateMessage(shown.node, shown.row, row, retry);
     return shown.node;
   }
 

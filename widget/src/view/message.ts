@@ -1,27 +1,61 @@
 /** One message as it is shown. */
 
-import type { Row } from "../conversation.ts";
+import { isDraft } from "../draft.ts";
+import type { Row } from "../row.ts";
 import { texts } from "../texts.ts";
 import { button, element } from "./dom.ts";
 
 type Retry = (name: string) => void;
 
 export function messageNode(row: Row, retry: Retry): HTMLElement {
-  const from = element("span", { class: "unseen" }, texts.from[row.role]);
-  const text = element("div", { part: "text", dir: "auto" }, row.text);
+  const from = element("span", { class: "unseen" });
+  const text = element("div", { part: "text", dir: "auto" });
   const part = row.role === "system" ? "message notice" : "message";
   const node = element("div", { part, "data-role": row.role }, from, text);
-  showDelivery(node, row, retry);
+  showFrom(node, row);
+  showText(text, row);
+  showState(node, row, retry);
   return node;
 }
 
-/** Shows how far the message has come, and touches nothing else: it is not to be read out again. */
-export function showDelivery(node: HTMLElement, row: Row, retry: Retry): void {
-  const { name, delivery, error } = row;
+/** Touches only what differs, so that nothing is read out again and a selection stays. */
+export function updateMessage(node: HTMLElement, former: Row, row: Row, retry: Retry): void {
+  const text = node.querySelector("[part=text]");
+  if (text && former.text !== row.text) showText(text, row);
+  if (isDraft(former) !== isDraft(row)) showFrom(node, row);
+  if (former.delivery !== row.delivery || former.isStopped !== row.isStopped) {
+    showState(node, row, retry);
+  }
+}
+
+/** Says whose it is. A draft is read out to nobody; once it is a reply, it is, and as a whole. */
+function showFrom(node: HTMLElement, row: Row): void {
+  const isWhole = !isDraft(row);
+  node.ariaLive = isWhole ? null : "off";
+  node.ariaBusy = isWhole ? null : "true";
+  node.ariaAtomic = isWhole ? null : "true";
+  const from = node.querySelector(".unseen");
+  from?.replaceChildren(isWhole ? texts.from[row.role] : texts.fromDraft);
+}
+
+/** Shows the text as it is now; where it has only grown, what was there before stays in place. */
+function showText(node: Element, { text }: Row): void {
+  const shown = node.firstChild;
+  if (shown instanceof Text && text.startsWith(shown.data)) {
+    shown.appendData(text.slice(shown.length));
+  } else {
+    node.textContent = text;
+  }
+}
+
+/** Shows how far the visitor's message has come, or that the visitor stopped the reply. */
+function showState(node: HTMLElement, row: Row, retry: Retry): void {
+  const { name, delivery, error, isStopped } = row;
   node.querySelector("[part=state]")?.remove();
-  if (!delivery) return;
-  node.dataset.state = delivery;
-  const state = element("div", { part: "state" }, texts.delivery[delivery]);
+  const words = isStopped ? texts.stopped : delivery && texts.delivery[delivery];
+  if (!words) return;
+  node.dataset.state = delivery ?? "stopped";
+  const state = element("div", { part: "state" }, words);
   if (delivery === "failed") {
     const again = button("retry", texts.retry);
     again.addEventListener("click", () => retry(name));

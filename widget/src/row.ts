@@ -1,0 +1,47 @@
+/** One line of the conversation, and what it is made from. */
+
+import type { Unsent } from "./storage.ts";
+import type { Entry, Role } from "./wire.ts";
+
+export type Delivery = "sending" | "sent" | "failed";
+
+/** Rows are replaced, never changed, so identity tells news. */
+export interface Row {
+  /** Names the row for as long as it is shown. */
+  readonly name: string;
+  readonly role: Role;
+  readonly text: string;
+  /** RFC 3339. */
+  readonly at: string;
+  /** The relay's id; absent until the relay is known to have stored it. */
+  readonly id?: number;
+  /** The visitor's message that this replies to, or null. */
+  readonly answers: number | null;
+  /** How far one of the visitor's own messages has come; absent on all others. */
+  readonly delivery?: Delivery;
+  /** Why the delivery failed. */
+  readonly error?: string;
+  /** The text's length in UTF-8, on a reply that is being written; absent on all others. */
+  readonly bytes?: number;
+  /** Whether the visitor stopped the reply. */
+  readonly isStopped?: boolean;
+}
+
+export function entryName(id: number | undefined): string {
+  return `entry-${id}`;
+}
+
+export function entryRow(entry: Entry): Row {
+  const { id, role, text, timestamp: at, message_id: answers, stopped: isStopped = false } = entry;
+  const row: Row = { name: entryName(id), id, role, text, at, answers, isStopped };
+  return role === "visitor" ? { ...row, delivery: "sent" } : row;
+}
+
+export function unsentRow({ key, text, at, error }: Unsent): Row {
+  const row: Row = { name: key, role: "visitor", text, at, answers: null, delivery: "sending" };
+  return error === undefined ? row : { ...row, delivery: "failed", error };
+}
+
+export function isUnsent({ role, id }: Row): boolean {
+  return role === "visitor" && id === undefined;
+}
