@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
 import { holdPosts, loseNextAnswer } from "./network.ts";
-import { BufferingProxy } from "./proxy.ts";
 import { scene } from "./stage.ts";
 import { until } from "./until.ts";
 
@@ -35,22 +34,23 @@ scene("a relay that is killed and returns is found again, with nothing lost", as
 });
 
 scene("a network that goes away and comes back loses nothing", async (stage) => {
+  const proxy = await stage.proxy();
   const agent = await stage.agent();
-  const visitor = await stage.visit();
+  const visitor = await stage.visit({ relay: proxy.address });
   await visitor.open();
   await visitor.send("one");
   await visitor.sees("You said: one [Sent]");
 
-  await stage.context.setOffline(true);
+  await stage.goOffline(proxy);
   await agent.replies("first");
   await until(() => stage.stored(), ["visitor: one", "agent: first"]);
-  await stage.context.setOffline(false);
+  await stage.goOnline();
   await visitor.sees("You said: one", "Reply: first");
 
-  await stage.context.setOffline(true);
+  await stage.goOffline(proxy);
   await visitor.sendInVain("two");
   await visitor.sees("You said: one", "Reply: first", "You said: two [Sending…]");
-  await stage.context.setOffline(false);
+  await stage.goOnline();
   await agent.replies("second");
   await visitor.sees("You said: one", "Reply: first", "You said: two", "Reply: second");
   assert.equal((await stage.stored()).length, 4);
@@ -143,7 +143,7 @@ scene(
 );
 
 scene("replies come by long poll where a proxy holds event streams back", async (stage) => {
-  const proxy = stage.strikeLater(await BufferingProxy.start(stage.relay.address));
+  const proxy = await stage.proxy("all");
   const seen = (pattern: RegExp) => () => proxy.requests.some((line) => pattern.test(line));
   const agent = await stage.agent();
   await stage.context.clock.install();

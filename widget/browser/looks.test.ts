@@ -15,6 +15,7 @@ const REPLY = `Yes, two of them: the buckwheat loaf, and on Fridays the chestnut
 
 Both are baked before the rye, in an oven that is cleaned the evening before. If you are very \
 sensitive, please ring us first: https://bakery.example/gluten-free`;
+const [START = "", REST = ""] = REPLY.split(/(?= on Fridays)/);
 const TOO_LONG = "and could you send me the whole recipe, step by step? ".repeat(8).trim();
 
 for (const [device, options] of Object.entries(DEVICES)) {
@@ -74,6 +75,53 @@ for (const [device, options] of Object.entries(DEVICES)) {
       },
       {
         limits: { maxMessageChars: 200 },
+        browser: { ...options, colorScheme, reducedMotion: "reduce" },
+      },
+    );
+
+    scene(
+      `everyone can use it while a reply is on its way (${device}, ${colorScheme})`,
+      async (stage) => {
+        const visitor = await stage.visit({ policy: "none" });
+        const passes = (state: string) => check(visitor.page, `${state}-${device}-${colorScheme}`);
+        await visitor.open();
+        await visitor.send("Hi! Do you bake anything without gluten?");
+        await visitor.away.getByText("We are away").waitFor();
+        await passes("away");
+
+        const poller = stage.handPoller();
+        const failing = await poller.lease();
+        await failing.writes("", "Looking through the recipes");
+        await visitor.progress.getByText("Looking").waitFor();
+        await passes("progress");
+
+        await failing.fails({ retry_after_seconds: 1 });
+        await visitor.progress.getByText("Trying again…").waitFor();
+        await passes("retrying");
+
+        const lease = await poller.lease();
+        await lease.writes(START, "Asking the baker");
+        await visitor.progress.getByText("Asking the baker").waitFor();
+        await passes("growing");
+
+        await visitor.stop.focus();
+        await passes("stop");
+        await visitor.stop.press("Enter");
+        await visitor.progress.getByText("Stopping…").waitFor();
+        await passes("stopping");
+
+        await lease.stops();
+        await visitor.send("Go on.");
+        await (await poller.lease()).finishes(REST.trim());
+        await visitor.send("Thanks, that will do.");
+        const last = await poller.lease();
+        await visitor.stop.click();
+        await last.stops();
+        await visitor.waiting.waitFor({ state: "hidden" });
+        await passes("stopped");
+      },
+      {
+        limits: { awayAfterSeconds: 1 },
         browser: { ...options, colorScheme, reducedMotion: "reduce" },
       },
     );

@@ -1,30 +1,37 @@
-/** A reverse proxy in front of the relay that hands on an answer only when it is complete. */
+/** A reverse proxy in front of the relay that may hold answers back until they are complete. */
 
-import { request as send } from "node:http";
+import { type IncomingMessage, type ServerResponse, request as send } from "node:http";
 import { buffer } from "node:stream/consumers";
 import { listen, type Server } from "./server.ts";
 
-/** Event streams never complete, so nothing of them ever comes through. */
-export class BufferingProxy {
+/** What waits for its end; of an event stream, which has none, it never comes through. */
+export type HeldBack = "nothing" | "bodies" | "all";
+
+export class ReverseProxy {
   /** Method and path of each request, as they came. */
   readonly requests: string[] = [];
+  holdsBack: HeldBack;
   #server: Server | undefined;
+  #open = new Set<ServerResponse>();
 
-  static async start(relay: string): Promise<BufferingProxy> {
-    const proxy = new BufferingProxy();
+  private constructor(holdsBack: HeldBack) {
+    this.holdsBack = holdsBack;
+  }
+
+  static async start(relay: string, holdsBack: HeldBack): Promise<ReverseProxy> {
+    const proxy = new ReverseProxy(holdsBack);
     proxy.#server = await listen((request, response) => {
       const { method, url, headers } = request;
       proxy.requests.push(`${method} ${url}`);
-      const upstream = send(relay + url, { method, headers, agent: false }, async (answer) => {
-        try {
-          const body = await buffer(answer);
-          response.writeHead(answer.statusCode ?? 502, answer.headers).end(body);
-        } catch {
-          response.destroy();
-        }
-      });
+      proxy.#open.add(response);
+      const upstream = send(relay + url, { method, headers, agent: false }, (answer) =>
+        proxy.#handOn(answer, response).catch(() => response.destroy()),
+      );
       upstream.on("error", () => response.destroy());
-      response.on("close", () => upstream.destroy());
+      response.on("close", () => {
+        proxy.#open.delete(response);
+        upstream.destroy();
+      });
       request.pipe(upstream);
     });
     return proxy;
@@ -32,6 +39,23 @@ export class BufferingProxy {
 
   get address(): string {
     return this.#server?.address ?? "";
+  }
+
+  /** Breaks every connection that waits for more. */
+  cut(): void {
+    for (const response of this.#open) response.destroy();
+  }
+
+  async #handOn(answer: IncomingMessage, response: ServerResponse): Promise<void> {
+    const head = () => response.writeHead(answer.statusCode ?? 502, answer.headers);
+    if (this.holdsBack !== "all") head().flushHeaders();
+    if (this.holdsBack === "nothing") {
+      answer.pipe(response);
+      return;
+    }
+    const body = await buffer(answer);
+    if (!response.headersSent) head();
+    response.end(body);
   }
 
   async close(): Promise<void> {

@@ -8,6 +8,7 @@ import { ADMIN_KEY, Process } from "./process.ts";
 export interface Limits {
   readonly maxMessageChars?: number;
   readonly maxAttempts?: number;
+  readonly awayAfterSeconds?: number;
 }
 
 /** One database and one address; the process behind them may go and come back. */
@@ -89,6 +90,7 @@ async function serve(folder: string, listen: string, limits: Limits): Promise<[P
   const args = ["serve", "--listen", listen, "--db", join(folder, "relay.db")];
   if (limits.maxMessageChars) args.push("--max-message-chars", String(limits.maxMessageChars));
   if (limits.maxAttempts) args.push("--max-attempts", String(limits.maxAttempts));
+  if (limits.awayAfterSeconds) args.push("--away-after", String(limits.awayAfterSeconds));
   const process = Process.start("postern-relay", args);
   const line = await process.lineWith("listening on http://");
   return [process, line.slice(line.indexOf("http://")).trim()];

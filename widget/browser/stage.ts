@@ -12,9 +12,12 @@ import {
   type BrowserContextOptions,
   chromium,
 } from "playwright-core";
+import { HandPoller } from "./hand-poller.ts";
 import { Agent, Poller } from "./poller.ts";
+import { type HeldBack, ReverseProxy } from "./proxy.ts";
 import { type Limits, Relay } from "./relay.ts";
 import { type PageOptions, Site } from "./site.ts";
+import { until } from "./until.ts";
 import { Visitor } from "./visitor.ts";
 
 const CHROMIUM = process.env.POSTERN_CHROMIUM ?? "/usr/bin/chromium";
@@ -132,6 +135,27 @@ export class Stage {
     const poller = Poller.start(this.relay.address, this.folder, agent);
     this.#pollers.push(poller);
     return this.strikeLater(poller);
+  }
+
+  /** Gives the test a poller to work by hand. */
+  handPoller(): HandPoller {
+    return this.strikeLater(new HandPoller(this.relay.address));
+  }
+
+  /** Puts a proxy in front of the relay. */
+  async proxy(holdsBack: HeldBack = "nothing"): Promise<ReverseProxy> {
+    return this.strikeLater(await ReverseProxy.start(this.relay.address, holdsBack));
+  }
+
+  /** Takes the network away; the browser itself would leave open what is open already. */
+  async goOffline(proxy: ReverseProxy): Promise<void> {
+    await this.context.setOffline(true);
+    proxy.cut();
+    await until(() => this.relay.streams(), 0);
+  }
+
+  async goOnline(): Promise<void> {
+    await this.context.setOffline(false);
   }
 
   /** Starts the poller with an agent that waits for the test's words. */

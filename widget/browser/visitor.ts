@@ -12,6 +12,11 @@ export class Visitor {
   readonly input: Locator;
   /** The three dots that stand for a reply to come. */
   readonly waiting: Locator;
+  /** What the agent is at, in words. */
+  readonly progress: Locator;
+  /** The line that says that nobody is there. */
+  readonly away: Locator;
+  readonly stop: Locator;
   /** What the browser complained about: errors, warnings, violations of the page's policy. */
   readonly complaints: string[] = [];
 
@@ -21,7 +26,10 @@ export class Visitor {
     this.bubble = this.widget.locator("[part=bubble]");
     this.panel = this.widget.getByRole("dialog", { name: "Ask us" });
     this.input = this.widget.getByRole("textbox", { name: "Write a message" });
-    this.waiting = this.widget.locator("[part=waiting]");
+    this.waiting = this.widget.locator("[part=dots]");
+    this.progress = this.widget.locator("[part=progress]");
+    this.away = this.widget.getByRole("status");
+    this.stop = this.widget.getByRole("button", { name: "Stop" });
     page.on("console", (message) => {
       if (message.type() === "error" || message.type() === "warning") {
         this.complaints.push(message.text());
@@ -85,7 +93,8 @@ export class Visitor {
     return this.widget.locator("[part~=message]").evaluateAll((messages) =>
       messages.map((message) => {
         const part = (name: string) => message.querySelector<HTMLElement>(name);
-        const line = `${part(".unseen")?.innerText} ${part("[part=text]")?.innerText}`;
+        const text = part("[part=text]")?.innerText;
+        const line = `${part(".unseen")?.innerText}${text && ` ${text}`}`;
         const state = part("[part=state]");
         return state?.checkVisibility() ? `${line} [${state.innerText}]` : line;
       }),

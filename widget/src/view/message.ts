@@ -30,12 +30,12 @@ export function updateMessage(node: HTMLElement, former: Row, row: Row, retry: R
 
 /** Says whose it is. A draft is read out to nobody; once it is a reply, it is, and as a whole. */
 function showFrom(node: HTMLElement, row: Row): void {
-  const isWhole = !isDraft(row);
-  node.ariaLive = isWhole ? null : "off";
-  node.ariaBusy = isWhole ? null : "true";
-  node.ariaAtomic = isWhole ? null : "true";
+  const isGrowing = isDraft(row);
+  node.ariaLive = isGrowing ? "off" : null;
+  node.ariaBusy = isGrowing ? "true" : null;
+  if (isGrowing) node.ariaAtomic = "true";
   const from = node.querySelector(".unseen");
-  from?.replaceChildren(isWhole ? texts.from[row.role] : texts.fromDraft);
+  from?.replaceChildren(isGrowing ? texts.fromDraft : texts.from[row.role]);
 }
 
 /** Shows the text as it is now; where it has only grown, what was there before stays in place. */

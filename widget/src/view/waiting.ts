@@ -17,10 +17,11 @@ export class Waiting {
     this.node = element("div", { part: "waiting" }, this.#dots, this.#progress);
   }
 
-  show({ awaited, phase, progress = "" }: Activity, hasText: boolean): void {
+  /** While the host is away nobody writes, so there are no dots either. */
+  show({ awaited, phase, progress = "", isHostAway }: Activity, hasText: boolean): void {
     const words = phase === "working" ? progress : texts[phase];
-    this.node.hidden = awaited === undefined || (hasText && words === "");
-    this.#dots.hidden = hasText;
+    this.#dots.hidden = hasText || isHostAway;
+    this.node.hidden = awaited === undefined || (this.#dots.hidden && words === "");
     // What stays the same is not to be read out again.
     if (this.#progress.textContent !== words) this.#progress.textContent = words;
   }
