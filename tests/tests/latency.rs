@@ -102,13 +102,13 @@ async fn write(writing: Writing, begun: Instant, pieces: u32, between: Duration)
 async fn delays(mut visitor: Visitor, begun: Instant) -> Vec<Duration> {
     let (mut text, mut took) = (String::new(), Vec::new());
     loop {
-        let (end, whole) = match visitor.next_event().await.unwrap() {
+        let (end, whole) = match visitor.next_event().await.expect("a stream that goes on") {
             Event::Chunk(chunk) => (false, format!("{text}{}", chunk.text)),
             Event::Message(entry) if entry.role == Role::Agent => (true, entry.text + "\n"),
             _ => continue,
         };
         assert!(whole.starts_with(&text), "a piece was lost or doubled");
-        let written = whole[text.len()..].lines().map(|line| line.parse().unwrap());
+        let written = whole[text.len()..].lines().map(|line| line.parse().expect("a moment"));
         took.extend(written.map(|at| begun.elapsed().saturating_sub(Duration::from_micros(at))));
         text = whole;
         if end {
