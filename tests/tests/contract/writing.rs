@@ -28,7 +28,7 @@ async fn write(relay: &TestRelay, leased: &LeasedMessage, offset: u64, text: &st
 
 async fn stream(visitor: &Visitor) -> impl Stream<Item = Value> {
     let path = format!("/sessions/{}/events", visitor.session());
-    events(visitor.calls().request(Method::GET, &path).send().await.unwrap())
+    events(visitor.calls().request(Method::GET, &path).send().await.expect("an answer"))
 }
 
 #[tokio::test]
