@@ -4,7 +4,7 @@ use postern_shared::MessageId;
 use postern_shared::visitor::Role;
 
 use super::writer::Txn;
-use super::{Now, SessionKey, Store, StoreError, inbox, rows};
+use super::{Now, SessionKey, Store, StoreError, inbox, outbox, rows};
 use crate::secret::SecretHash;
 
 impl Store {
@@ -56,6 +56,7 @@ pub(super) fn stop(
     let role = rows::role_number(Role::Agent);
     let reply = (session, role, written, message.0, now.wall_ms);
     txn.conn.prepare_cached(sql)?.execute(reply)?;
+    outbox::count_reply(txn.conn, session, now)?;
     txn.changes.sessions.push(session);
     Ok(())
 }

@@ -106,8 +106,18 @@ fn insert(
         },
         |row| row.get(0).map(MessageId),
     )?;
+    count_reply(conn, session, now)?;
+    Ok(id)
+}
+
+/// Counts a reply that was stored in a session.
+pub(super) fn count_reply(
+    conn: &Connection,
+    session: SessionKey,
+    now: Now,
+) -> Result<(), StoreError> {
     let sql =
         "UPDATE session SET response_count = response_count + 1, last_active = ?2 WHERE id = ?1";
     conn.prepare_cached(sql)?.execute((session, now.wall_ms))?;
-    Ok(id)
+    Ok(())
 }
