@@ -37,8 +37,10 @@ impl Store {
         self.writer
             .run(move |txn| {
                 let requeued = requeue(txn.conn, message)?;
-                txn.changes.inbox |= requeued.is_next;
-                txn.changes.sessions.push(requeued.session);
+                if requeued.is_next {
+                    txn.changes.inbox = true;
+                    txn.changes.sessions.push(requeued.session);
+                }
                 Ok(())
             })
             .await
