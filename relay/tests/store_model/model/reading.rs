@@ -1,0 +1,117 @@
+//! What can be read.
+
+use postern_relay::store::{News, OpenMessage, SessionKey, SessionRow, StoreError, Waiting};
+use postern_shared::visitor::{Entry, MessageState, Role};
+use postern_shared::{Cursor, MessageId};
+
+use super::{Draft, IP_ADDRESS, Model, Said, Session};
+
+/// A session, as those who wait for its news may tell it from what it was.
+#[derive(Debug, PartialEq)]
+pub(crate) struct View {
+    pub(crate) entries: usize,
+    /// What waits now, and what those know who have not been told yet whose lease ran out.
+    pub(crate) waiting: [Option<Waiting>; 2],
+    pub(crate) written: (String, Option<String>),
+}
+
+impl Model {
+    pub(crate) fn view(&self, session: usize) -> View {
+        let draft = self.draft(session).cloned().unwrap_or_default();
+        View {
+            entries: self.entries(session).len(),
+            waiting: [self.now.steady_ms, self.swept_at].map(|at_ms| self.waiting(session, at_ms)),
+            written: (draft.text, draft.progress),
+        }
+    }
+
+    /// The reply that is being written in a session.
+    pub(crate) fn draft(&self, session: usize) -> Option<&Draft> {
+        self.find_open(self.sessions[session].turn?)?.draft.as_ref()
+    }
+
+    pub(crate) fn entries(&self, session: usize) -> Vec<Entry> {
+        let of_session = self.said.iter().filter(|said| said.session == session);
+        of_session.map(|said| said.entry.clone()).collect()
+    }
+
+    pub(crate) fn entries_after(
+        &self,
+        session: usize,
+        cursor: Cursor,
+        replies_only: bool,
+        limit: u32,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut entries = self.entries(session);
+        let is_lost = entries.last().is_none_or(|last| cursor > Cursor::after(last.id));
+        entries.retain(|entry| Cursor::after(entry.id) > cursor);
+        entries.retain(|entry| !replies_only || entry.role != Role::Visitor);
+        entries.truncate(limit as usize);
+        if is_lost { Err(StoreError::UnknownCursor) } else { Ok(entries) }
+    }
+
+    pub(crate) fn news(
+        &self,
+        session: usize,
+        cursor: Cursor,
+        limit: u32,
+    ) -> Result<News, StoreError> {
+        let entries = self.entries_after(session, cursor, false, limit)?;
+        Ok(News { entries, waiting: self.waiting(session, self.now.steady_ms) })
+    }
+
+    fn waiting(&self, session: usize, at_ms: i64) -> Option<Waiting> {
+        let message = self.sessions[session].turn?;
+        let open = self.find_open(message)?;
+        let state = if open.cancelled {
+            MessageState::Cancelled
+        } else if open.is_leased(at_ms) {
+            MessageState::Working
+        } else if open.attempts > 0 {
+            MessageState::Retrying
+        } else {
+            MessageState::Waiting
+        };
+        Some(Waiting { message, state })
+    }
+
+    pub(crate) fn open_messages(&self) -> Vec<OpenMessage> {
+        let open = |said: &Said| {
+            let attempts = said.open()?.attempts;
+            let Said { session, entry: Entry { id, text, timestamp: at, .. }, metadata, .. } =
+                said.clone();
+            let Session { id: session, uid, .. } = &self.sessions[session];
+            let (session, uid) = (session.clone(), uid.clone());
+            Some(OpenMessage { id, session, uid, text, at, metadata, attempts })
+        };
+        self.said.iter().filter_map(open).collect()
+    }
+
+    /// The sessions, the newest first.
+    pub(crate) fn rows(&self, keys: &[SessionKey]) -> Vec<SessionRow> {
+        (0..keys.len()).rev().map(|session| self.row(session, keys[session])).collect()
+    }
+
+    pub(crate) fn row(&self, session: usize, key: SessionKey) -> SessionRow {
+        let all = self.entries(session);
+        let count = |role| all.iter().filter(|entry| entry.role == role).count() as u64;
+        let Session { id, uid, created_at, last_active, metadata, .. } = &self.sessions[session];
+        SessionRow {
+            key,
+            id: id.clone(),
+            uid: uid.clone(),
+            created_at: *created_at,
+            last_active: *last_active,
+            message_count: count(Role::Visitor),
+            response_count: count(Role::Agent),
+            ip_address: Some(IP_ADDRESS.into()),
+            metadata: metadata.clone(),
+        }
+    }
+
+    /// The visitors' messages, each with the reply that is being written to it.
+    pub(crate) fn drafts(&self) -> impl Iterator<Item = (MessageId, Option<&Draft>)> {
+        let asked = self.said.iter().filter(|said| said.entry.role == Role::Visitor);
+        asked.map(|said| (said.entry.id, said.open().and_then(|open| open.draft.as_ref())))
+    }
+}

@@ -1,0 +1,75 @@
+//! Whoever waits for a session's news: told of all of it, and of nothing else.
+
+use futures_util::FutureExt;
+use postern_relay::store::{Place, SessionKey, Store, Subscription};
+use postern_shared::visitor::Chunk;
+use postern_shared::{Cursor, MessageId};
+use proptest::prelude::*;
+
+use super::{ALL, Checked, Run, same};
+use crate::model::{Draft, View};
+
+/// Waits for a session's news, and follows what is written in it.
+pub(super) struct Watcher {
+    subscription: Subscription,
+    place: Place,
+    /// The version of the draft that was read last, and how much of it.
+    read: (u64, usize),
+}
+
+impl Watcher {
+    pub(super) fn new(store: &Store, session: SessionKey) -> Self {
+        let subscription = store.subscribe(session);
+        Self { subscription, place: Place::default(), read: (0, 0) }
+    }
+
+    /// Reads what was written since the last time: all of it, when that was something else.
+    pub(super) fn read(&mut self, store: &Store, message: MessageId, draft: &Draft) -> Checked {
+        let (version, bytes) = self.read;
+        let offset = if version == draft.version { bytes } else { 0 };
+        let text = draft.text[offset..].to_owned();
+        let chunk = Chunk { message_id: message, offset: offset as u64, text };
+        let expected = Some(chunk).filter(|chunk| !chunk.text.is_empty());
+        prop_assert_eq!(store.draft_since(message, &mut self.place), expected);
+        self.read = (draft.version, draft.text.len());
+        Ok(())
+    }
+}
+
+impl Run {
+    /// Whoever watches a session was told that it changed, if it did, and finds what is new.
+    pub(super) async fn check_told(&mut self, session: usize, before: View) -> Checked {
+        let told = self.watchers[session].subscription.changed().now_or_never();
+        let after = self.model.view(session);
+        let is_stored = (before.entries, before.waiting) != (after.entries, after.waiting);
+        let is_written = before.written != after.written;
+        let expected = if is_stored { Some(true) } else { is_written.then_some(false) };
+        let may_be = self.model.may_tell.filter(|(of, _)| *of == session).map(|(_, told)| told);
+        let as_it_may_be = expected.is_none() && told == may_be;
+        prop_assert!(
+            told == expected || as_it_may_be,
+            "session {session} was told {told:?}, not {expected:?}: {before:?} became {after:?}"
+        );
+        if told != Some(true) {
+            return Ok(());
+        }
+        let (key, now) = (self.keys[session], self.model.now);
+        let known = self.model.entries(session)[..before.entries].last().map(|entry| entry.id);
+        let cursor = known.map(Cursor::after).unwrap_or_default();
+        let news = self.model.news(session, cursor, ALL.limit);
+        same(self.store.news(key, cursor, ALL.limit, now).await, news)
+    }
+
+    /// Reads from its beginning what is being written to each message; to most nothing is.
+    pub(super) fn check_drafts(&self) -> Checked {
+        for (message, draft) in self.model.drafts() {
+            let shown = self.store.draft_since(message, &mut Place::default());
+            let text = draft.map(|draft| draft.text.clone()).filter(|text| !text.is_empty());
+            let expected = text.map(|text| Chunk { message_id: message, offset: 0, text });
+            prop_assert_eq!(shown, expected);
+            let progress = draft.and_then(|draft| draft.progress.clone());
+            prop_assert_eq!(self.store.progress(message), progress);
+        }
+        Ok(())
+    }
+}
