@@ -1,8 +1,25 @@
 import assert from "node:assert/strict";
 import { Reader } from "./reader.ts";
 import { scene } from "./stage.ts";
+import { until } from "./until.ts";
 
 const AWAY = "We are away right now. Your message is kept and answered when we are back.";
+
+scene("a message that was sent is said to be sent once", async (stage) => {
+  const visitor = await stage.visit();
+  await visitor.open();
+  const reader = await Reader.listen(visitor.page);
+  const sent = visitor.sees("You said: Hello [Sent]");
+  await stage.context.route("**/sessions/*/messages*", async (route) => {
+    await sent;
+    await route.continue();
+  });
+  await visitor.send("Hello");
+  await until(() => stage.relay.streams(), 1);
+  await (await stage.handPoller().lease()).finishes("Good day");
+  await visitor.sees("You said: Hello", "Reply: Good day");
+  assert.equal((await reader.said()).filter((said) => said === "Sent").length, 1);
+});
 
 scene("the visitor is told what the agent is at, before its text and with it", async (stage) => {
   const poller = stage.handPoller();

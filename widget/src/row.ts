@@ -23,8 +23,8 @@ export interface Row {
   readonly error?: string;
   /** The text's length in UTF-8, on a reply that is being written; absent on all others. */
   readonly bytes?: number;
-  /** Whether the visitor stopped the reply. */
-  readonly isStopped?: boolean;
+  /** On a reply that the visitor stopped; absent on all others. */
+  readonly isStopped?: true;
 }
 
 export function entryName(id: number | undefined): string {
@@ -32,9 +32,10 @@ export function entryName(id: number | undefined): string {
 }
 
 export function entryRow(entry: Entry): Row {
-  const { id, role, text, timestamp: at, message_id: answers, stopped: isStopped = false } = entry;
-  const row: Row = { name: entryName(id), id, role, text, at, answers, isStopped };
-  return role === "visitor" ? { ...row, delivery: "sent" } : row;
+  const { id, role, text, timestamp: at, message_id: answers, stopped } = entry;
+  const row: Row = { name: entryName(id), id, role, text, at, answers };
+  if (role === "visitor") return { ...row, delivery: "sent" };
+  return stopped ? { ...row, isStopped: true } : row;
 }
 
 export function unsentRow({ key, text, at, error }: Unsent): Row {
