@@ -1,15 +1,6 @@
-import assert from "node:assert/strict";
-import { mkdir, writeFile } from "node:fs/promises";
-import axe from "axe-core";
-import type { Page } from "playwright-core";
 import { holdPosts } from "./network.ts";
-import { scene } from "./stage.ts";
-
-const SCREENSHOTS = "browser/screenshots";
-const DEVICES = {
-  desktop: { viewport: { width: 1100, height: 760 } },
-  mobile: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
-};
+import { check } from "./picture.ts";
+import { DEVICES, scene } from "./stage.ts";
 
 const REPLY = `Yes, two of them: the buckwheat loaf, and on Fridays the chestnut one.
 
@@ -126,14 +117,4 @@ for (const [device, options] of Object.entries(DEVICES)) {
       },
     );
   }
-}
-
-/** Takes a picture for whoever judges the looks, and has the rules of accessibility checked. */
-async function check(page: Page, name: string): Promise<void> {
-  await mkdir(SCREENSHOTS, { recursive: true });
-  await writeFile(`${SCREENSHOTS}/${name}.png`, await page.screenshot());
-  if (!(await page.evaluate("'axe' in window"))) await page.evaluate(axe.source);
-  const found = await page.evaluate(`axe.run().then(({ violations }) => violations.flatMap(
-    ({ help, nodes }) => nodes.map(({ target, failureSummary }) => [help, target, failureSummary])))`);
-  assert.deepEqual(found, [], name);
 }

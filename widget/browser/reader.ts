@@ -18,7 +18,7 @@ export class Reader {
       if (!root) throw new Error("There is no widget.");
       const options = { childList: true, characterData: true, subtree: true };
       new MutationObserver((records) => {
-        said.push(...new Set(records.flatMap(news).map((element) => element.innerText.trim())));
+        said.push(...new Set(records.flatMap(news).map(words)));
       }).observe(root, options);
 
       /** The elements to be read out: where a region is atomic, the region instead of its news. */
@@ -31,6 +31,11 @@ export class Reader {
           if (!element || !isLive(element)) return [];
           return element.closest<HTMLElement>("[aria-atomic=true], [role=status]") ?? element;
         });
+      }
+
+      /** Lines of text, however far apart they are shown. */
+      function words(element: HTMLElement): string {
+        return element.innerText.trim().replaceAll(/\n+/g, "\n");
       }
 
       function isLive(element: HTMLElement): boolean {

@@ -48,6 +48,12 @@ after(async () => {
   await browser?.close();
 });
 
+/** Screens that looks are judged on. */
+export const DEVICES = {
+  desktop: { viewport: { width: 1100, height: 760 } },
+  mobile: { viewport: { width: 390, height: 844 }, isMobile: true, hasTouch: true },
+};
+
 export interface StageOptions {
   readonly limits?: Limits;
   readonly browser?: BrowserContextOptions;

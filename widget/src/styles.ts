@@ -1,10 +1,11 @@
 /** The style sheets, constructed so that a page's Content-Security-Policy needs no exception. */
 
-import css from "./styles.css";
+import markdown from "./markdown.css";
+import base from "./styles.css";
 
 /** Shared by all elements of the page. */
 export const sheet = new CSSStyleSheet();
-sheet.replaceSync(css);
+sheet.replaceSync(base + markdown);
 
 /** The accent as `data-accent` asks; a rule of the page for the element overrides it. */
 export function accentSheet(color: string): CSSStyleSheet {

@@ -11,6 +11,8 @@ export const texts = {
   earlier: "Show earlier messages",
   send: "Send message",
   retry: "Try again",
+  copy: "Copy",
+  copied: "Copied",
   stop: "Stop",
   stopping: "Stopping…",
   stopped: "Stopped",

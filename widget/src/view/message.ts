@@ -4,6 +4,7 @@ import { isDraft } from "../draft.ts";
 import type { Row } from "../row.ts";
 import { texts } from "../texts.ts";
 import { button, element } from "./dom.ts";
+import { showMarkdown } from "./markdown.ts";
 
 type Retry = (name: string) => void;
 
@@ -39,13 +40,9 @@ function showFrom(node: HTMLElement, row: Row): void {
 }
 
 /** Shows the text as it is now; where it has only grown, what was there before stays in place. */
-function showText(node: Element, { text }: Row): void {
-  const shown = node.firstChild;
-  if (shown instanceof Text && text.startsWith(shown.data)) {
-    shown.appendData(text.slice(shown.length));
-  } else {
-    node.textContent = text;
-  }
+function showText(node: Element, { role, text }: Row): void {
+  if (role === "agent" || role === "operator") showMarkdown(node, text);
+  else node.textContent = text;
 }
 
 /** Shows how far the visitor's message has come, or that the visitor stopped the reply. */
