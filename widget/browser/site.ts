@@ -9,6 +9,10 @@ export interface PageOptions {
   readonly style?: "plain" | "grabbing";
   /** Where the script comes from; the relay, unless something stands in between. */
   readonly relay?: string;
+  /** The language the page says it is in. */
+  readonly lang?: string;
+  /** What stands in the script line, beside its address. */
+  readonly attributes?: Readonly<Record<string, string>>;
   /** Off only for tools that have to be injected into the page. */
   readonly policy?: "strict" | "none";
 }
@@ -56,13 +60,22 @@ export class Site {
         response.setHeader("Content-Security-Policy", policy(from));
       }
       response.setHeader("Content-Type", "text/html; charset=utf-8");
-      response.end(page(from, Number(searchParams.get("lines")), style));
+      response.end(page(from, searchParams, style));
     });
     return new Site(server, relay);
   }
 
-  url({ lines = 1, style = "plain", relay = this.#relay, policy = "strict" }: PageOptions = {}) {
-    const query = new URLSearchParams({ relay, lines: String(lines), style, policy });
+  url({
+    lines = 1,
+    style = "plain",
+    relay = this.#relay,
+    policy = "strict",
+    lang = "en",
+    attributes = { "data-title": "Ask us" },
+  }: PageOptions = {}) {
+    const query = new URLSearchParams({ relay, lines: String(lines), style, policy, lang });
+    const line = Object.entries(attributes).map(([name, value]) => `${name}="${value}"`);
+    query.set("attributes", line.join(" "));
     return `${this.#server.address}/?${query}`;
   }
 
@@ -84,16 +97,16 @@ function policy(relay: string): string {
   ].join("; ");
 }
 
-function page(relay: string, lines: number, style: string): string {
-  const line = `<script src="${relay}/widget.js" data-title="Ask us" async></script>\n`;
+function page(relay: string, query: URLSearchParams, style: string): string {
+  const line = `<script src="${relay}/widget.js" ${query.get("attributes")} async></script>\n`;
   return `<!doctype html>
-<html lang="en">
+<html lang="${query.get("lang")}">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>The bakery</title>
 <link rel="stylesheet" href="/page.css?style=${style}">
-${line.repeat(lines)}</head>
+${line.repeat(Number(query.get("lines")))}</head>
 <body>
 <main>
 <h1>Bread, baked at night</h1>

@@ -1,25 +1,39 @@
-/** Every word the widget itself says, in one table. */
+/** The words the widget says. A page speaks one language, so there is one set of them. */
 
-export const texts = {
-  title: "Chat",
-  greeting: "Hi! Ask us anything. The answer appears right here.",
-  placeholder: "Write a message",
-  open: "Open chat",
-  openUnread: (count: number) => `Open chat, ${count} new ${count === 1 ? "message" : "messages"}`,
-  close: "Close chat",
-  log: "Conversation",
-  earlier: "Show earlier messages",
-  send: "Send message",
-  retry: "Try again",
-  copy: "Copy",
-  copied: "Copied",
-  stop: "Stop",
-  stopping: "Stopping…",
-  stopped: "Stopped",
-  retrying: "Trying again…",
-  away: "We are away right now. Your message is kept and answered when we are back.",
-  /** Said before each message to those who cannot see which side it is on. */
-  from: { visitor: "You said:", agent: "Reply:", operator: "Reply:", system: "Notice:" },
-  fromDraft: "Reply so far:",
-  delivery: { sending: "Sending…", sent: "Sent", failed: "Not sent:" },
-};
+import { KEYS, LANGUAGES } from "./languages.ts";
+
+export type Texts = Record<(typeof KEYS)[number], string>;
+
+/** As `speak` has set them last. */
+export const texts = {} as Texts;
+
+let spoken = "en";
+
+/** The first of these language tags that the widget has words for, else English. */
+export function chooseLanguage(tags: readonly (string | undefined)[]): string {
+  return tags.find((tag) => tag && Object.hasOwn(LANGUAGES, base(tag))) ?? "en";
+}
+
+/** Takes up a language that was chosen; the page's own words go before the widget's. */
+export function speak(language: string, own: Partial<Texts> = {}): void {
+  const lines = LANGUAGES[base(language)]?.split("\n") ?? [];
+  for (const [index, key] of KEYS.entries()) texts[key] = own[key] ?? lines[index] ?? "";
+  spoken = language;
+}
+
+/** The form of a text that goes with the number, with the number in it. */
+export function counted(text: string, count: number): string {
+  const forms = text.split("~");
+  const category = new Intl.PluralRules(spoken).select(count);
+  const index = ["one", "two", "few", "many"].indexOf(category);
+  const form = index < forms.length - 1 ? forms.at(index) : forms.at(-1);
+  return form?.replace("#", count.toLocaleString(spoken)) ?? "";
+}
+
+export function isRightToLeft(language: string): boolean {
+  return base(language) === "ar";
+}
+
+function base(tag: string): string {
+  return tag.toLowerCase().split("-", 1)[0] ?? "";
+}

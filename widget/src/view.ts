@@ -2,7 +2,7 @@
 
 import type { Conversation } from "./conversation.ts";
 import type { Options } from "./options.ts";
-import { texts } from "./texts.ts";
+import { counted, texts } from "./texts.ts";
 import { Composer, type ComposerActions } from "./view/composer.ts";
 import { button, element, icon } from "./view/dom.ts";
 import { CHAT, CLOSE } from "./view/icons.ts";
@@ -45,7 +45,11 @@ export class View {
       this.#panel.addEventListener(type, (event) => this.#onKey(event));
     }
 
-    for (const node of this.nodes) node.dataset.position = options.position;
+    for (const node of this.nodes) {
+      node.dataset.position = options.position;
+      node.lang = options.language;
+      node.dir = options.direction;
+    }
     this.#setOpen(false);
   }
 
@@ -75,7 +79,10 @@ export class View {
   show(conversation: Conversation): void {
     const { unread, activity } = conversation;
     this.#bubble.dataset.unread = String(unread);
-    this.#bubble.setAttribute("aria-label", unread > 0 ? texts.openUnread(unread) : texts.open);
+    this.#bubble.setAttribute(
+      "aria-label",
+      unread > 0 ? counted(texts.openUnread, unread) : texts.open,
+    );
     this.#log.show(conversation);
     this.#composer.show(activity);
     const away = activity.isHostAway ? texts.away : "";

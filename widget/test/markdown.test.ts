@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
+import { speak } from "../src/texts.ts";
 import { renderMarkdown, showMarkdown } from "../src/view/markdown.ts";
 import { FakeElement, setDocument } from "./document.ts";
 
-before(setDocument);
+before(() => {
+  setDocument();
+  speak("en");
+});
 
 /** What a text becomes, without the attributes that all links and all texts have. */
 function html(text: string): string {

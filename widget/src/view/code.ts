@@ -5,7 +5,7 @@ import { button, element } from "./dom.ts";
 
 const FEEDBACK_MS = 2_000;
 
-export function codeNode(text: string, language: string): Node {
+export function codeNode(text: string, language: string): Element {
   const code = element("code", {}, text);
   const copy = button("copy", texts.copy);
   copy.addEventListener("click", async () => {

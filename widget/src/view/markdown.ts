@@ -13,7 +13,7 @@ interface Shown extends TopBlock {
 const shownIn = new WeakMap<Node, { readonly text: string; readonly blocks: readonly Shown[] }>();
 
 export function renderMarkdown(text: string): Node[] {
-  return parseBlocks(text).map(({ block }) => blockNode(block));
+  return parseBlocks(text).map(({ block }) => topNode(block));
 }
 
 /**
@@ -29,7 +29,7 @@ export function showMarkdown(node: Element, text: string): void {
 
   const fresh = parseBlocks(text.slice(offset)).map((top, index): Shown => {
     const old = before.blocks[settled.length + index];
-    const node = old?.source === top.source ? old.node : blockNode(top.block);
+    const node = old?.source === top.source ? old.node : topNode(top.block);
     return { ...top, start: top.start + offset, node };
   });
   const blocks = [...settled, ...fresh];
@@ -48,7 +48,14 @@ function replaceFrom(parent: Element, first: number, blocks: readonly Shown[]): 
   while (parent.childNodes.length > blocks.length) parent.lastChild?.remove();
 }
 
-function blockNode(block: Block): Node {
+/** Each block has the direction of its first words; within it, all has the same. */
+function topNode(block: Block): Node {
+  const node = blockNode(block);
+  node.setAttribute("dir", "auto");
+  return node;
+}
+
+function blockNode(block: Block): Element {
   switch (block.kind) {
     case "paragraph":
       return filled("p", block.text);
@@ -67,13 +74,13 @@ function blockNode(block: Block): Node {
   }
 }
 
-function listNode(items: readonly Block[][], start: number | undefined): Node {
+function listNode(items: readonly Block[][], start: number | undefined): Element {
   const list = start === undefined ? element("ul") : element("ol", { start: String(start) });
   const nodes = items.map((blocks) => append(element("li"), blocks.map(blockNode)));
   return append(list, nodes);
 }
 
-function tableNode(rows: readonly (readonly string[])[]): Node {
+function tableNode(rows: readonly (readonly string[])[]): Element {
   const nodes = rows.map((row, index) => {
     const tag = index === 0 ? "th" : "td";
     return append(
@@ -86,8 +93,8 @@ function tableNode(rows: readonly (readonly string[])[]): Node {
 }
 
 /** An element with a text in it that may hold emphasis, code and links. */
-function filled(tag: "p" | "h3" | "th" | "td", text: string): Node {
-  return append(element(tag, { dir: "auto" }), parseInline(text).map(inlineNode));
+function filled(tag: "p" | "h3" | "th" | "td", text: string): Element {
+  return append(element(tag), parseInline(text).map(inlineNode));
 }
 
 function inlineNode(inline: Inline): Node | string {

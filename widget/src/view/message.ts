@@ -36,7 +36,7 @@ function showFrom(node: HTMLElement, row: Row): void {
   node.ariaBusy = isGrowing ? "true" : null;
   if (isGrowing) node.ariaAtomic = "true";
   const from = node.querySelector(".unseen");
-  from?.replaceChildren(isGrowing ? texts.fromDraft : texts.from[row.role]);
+  from?.replaceChildren(isGrowing ? texts.draft : texts[row.role]);
 }
 
 /** Shows the text as it is now; where it has only grown, what was there before stays in place. */
@@ -49,7 +49,7 @@ function showText(node: Element, { role, text }: Row): void {
 function showState(node: HTMLElement, row: Row, retry: Retry): void {
   const { name, delivery, error, isStopped } = row;
   node.querySelector("[part=state]")?.remove();
-  const words = isStopped ? texts.stopped : delivery && texts.delivery[delivery];
+  const words = isStopped ? texts.stopped : delivery && texts[delivery];
   if (!words) return;
   node.dataset.state = delivery ?? "stopped";
   const state = element("div", { part: "state" }, words);

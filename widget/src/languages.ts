@@ -1,0 +1,237 @@
+/**
+ * What the widget says, in each language, one text a line, in the order of `KEYS`. Where a text
+ * counts, its forms stand side by side: for one, two, few, many, and for all other numbers the last.
+ */
+
+export const KEYS = [
+  "title",
+  "greeting",
+  "placeholder",
+  "open",
+  "openUnread",
+  "close",
+  "log",
+  "earlier",
+  "send",
+  "retry",
+  "copy",
+  "copied",
+  "stop",
+  "stopping",
+  "stopped",
+  "retrying",
+  "away",
+  // Said before each message to those who cannot see which side it is on.
+  "visitor",
+  "agent",
+  "operator",
+  "system",
+  "draft",
+  "sending",
+  "sent",
+  "failed",
+] as const;
+
+/** By their codes in BCP 47. */
+export const LANGUAGES: Readonly<Record<string, string>> = {
+  en: `Chat
+Hi! Ask us anything. The answer appears right here.
+Write a message
+Open chat
+Open chat, # new message~Open chat, # new messages
+Close chat
+Conversation
+Show earlier messages
+Send message
+Try again
+Copy
+Copied
+Stop
+Stopping…
+Stopped
+Trying again…
+We are away right now. Your message is kept and answered when we are back.
+You said:
+Reply:
+Reply:
+Notice:
+Reply so far:
+Sending…
+Sent
+Not sent:`,
+  de: `Chat
+Hallo! Fragen Sie uns, was Sie möchten. Die Antwort erscheint gleich hier.
+Nachricht schreiben
+Chat öffnen
+Chat öffnen, # neue Nachricht~Chat öffnen, # neue Nachrichten
+Chat schließen
+Unterhaltung
+Frühere Nachrichten anzeigen
+Nachricht senden
+Erneut versuchen
+Kopieren
+Kopiert
+Anhalten
+Wird angehalten …
+Angehalten
+Neuer Versuch …
+Wir sind gerade nicht da. Ihre Nachricht bleibt erhalten und wird beantwortet, sobald wir zurück sind.
+Sie:
+Antwort:
+Antwort:
+Hinweis:
+Antwort bis jetzt:
+Wird gesendet …
+Gesendet
+Nicht gesendet:`,
+  fr: `Discussion
+Bonjour ! Posez-nous vos questions. La réponse s’affiche ici même.
+Écrire un message
+Ouvrir la discussion
+Ouvrir la discussion, # nouveau message~Ouvrir la discussion, # nouveaux messages
+Fermer la discussion
+Conversation
+Afficher les messages précédents
+Envoyer le message
+Réessayer
+Copier
+Copié
+Arrêter
+Arrêt…
+Arrêté
+Nouvel essai…
+Nous sommes absents pour le moment. Votre message est conservé et recevra une réponse à notre retour.
+Vous :
+Réponse :
+Réponse :
+Avis :
+Réponse en cours :
+Envoi…
+Envoyé
+Non envoyé :`,
+  es: `Chat
+¡Hola! Pregúntenos lo que quiera. La respuesta aparecerá aquí mismo.
+Escriba un mensaje
+Abrir el chat
+Abrir el chat, # mensaje nuevo~Abrir el chat, # mensajes nuevos
+Cerrar el chat
+Conversación
+Mostrar mensajes anteriores
+Enviar mensaje
+Reintentar
+Copiar
+Copiado
+Detener
+Deteniendo…
+Detenido
+Intentando de nuevo…
+Ahora mismo no estamos. Guardamos su mensaje y lo responderemos a nuestro regreso.
+Usted:
+Respuesta:
+Respuesta:
+Aviso:
+Respuesta hasta ahora:
+Enviando…
+Enviado
+No enviado:`,
+  pt: `Chat
+Olá! Pergunte o que quiser. A resposta aparece aqui mesmo.
+Escreva uma mensagem
+Abrir o chat
+Abrir o chat, # mensagem nova~Abrir o chat, # mensagens novas
+Fechar o chat
+Conversa
+Mostrar mensagens anteriores
+Enviar mensagem
+Tentar novamente
+Copiar
+Copiado
+Parar
+Parando…
+Parado
+Tentando novamente…
+Não estamos no momento. Sua mensagem fica guardada e será respondida quando voltarmos.
+Você:
+Resposta:
+Resposta:
+Aviso:
+Resposta até agora:
+Enviando…
+Enviada
+Não enviada:`,
+  ar: `محادثة
+مرحبًا! اسألنا عمّا تشاء، وستظهر الإجابة هنا.
+اكتب رسالة
+فتح المحادثة
+فتح المحادثة، رسالة جديدة واحدة~فتح المحادثة، رسالتان جديدتان~فتح المحادثة، # رسائل جديدة~فتح المحادثة، # رسالة جديدة~فتح المحادثة، # رسالة جديدة
+إغلاق المحادثة
+المحادثة
+عرض الرسائل السابقة
+إرسال الرسالة
+إعادة المحاولة
+نسخ
+تم النسخ
+إيقاف
+جارٍ الإيقاف…
+تم الإيقاف
+نحاول مجددًا…
+لسنا متاحين الآن. رسالتك محفوظة وسنرد عليها عند عودتنا.
+أنت:
+الرد:
+الرد:
+تنبيه:
+الرد حتى الآن:
+جارٍ الإرسال…
+تم الإرسال
+لم تُرسل:`,
+  zh: `聊天
+您好！有任何问题都可以问我们，回复会显示在这里。
+输入消息
+打开聊天
+打开聊天，# 条新消息
+关闭聊天
+对话
+显示更早的消息
+发送消息
+重试
+复制
+已复制
+停止
+正在停止…
+已停止
+正在重试…
+我们暂时不在。您的消息已保留，我们回来后会回复。
+您：
+回复：
+回复：
+通知：
+目前的回复：
+正在发送…
+已发送
+未发送：`,
+  ja: `チャット
+こんにちは！何でもお尋ねください。回答はここに表示されます。
+メッセージを入力
+チャットを開く
+チャットを開く、新着メッセージ#件
+チャットを閉じる
+会話
+以前のメッセージを表示
+メッセージを送信
+再試行
+コピー
+コピーしました
+停止
+停止しています…
+停止しました
+再試行しています…
+ただいま不在にしております。メッセージはお預かりし、戻り次第お返事します。
+あなた：
+返信：
+返信：
+お知らせ：
+ここまでの返信：
+送信中…
+送信済み
+未送信：`,
+};
