@@ -1,10 +1,14 @@
-/** Builds dist/widget.js; with --check, tells whether the committed one is what would be built. */
+/** Builds dist/; with --check, tells whether the committed files are what would be built. */
 
 import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { gzipSync } from "node:zlib";
 import { build, transform } from "esbuild";
 
-const OUTPUT = new URL("dist/widget.js", import.meta.url);
+const DIST = new URL("dist/", import.meta.url);
+const BUNDLES = {
+  "widget.js": { entryPoints: ["src/main.ts"], format: "iife" },
+  "widget.mjs": { entryPoints: ["src/module.ts"], format: "esm" },
+};
 const GZIP_LIMIT_BYTES = 25_000;
 
 /** Gives a style sheet to the script that imports it, as minified text. */
@@ -21,32 +25,39 @@ const styleText = {
   },
 };
 
-const { outputFiles } = await build({
-  absWorkingDir: import.meta.dirname,
-  entryPoints: ["src/main.ts"],
-  outfile: "dist/widget.js",
-  write: false,
-  bundle: true,
-  minify: true,
-  format: "iife",
-  target: "es2022",
-  charset: "utf8",
-  legalComments: "none",
-  plugins: [styleText],
-});
-const built = Buffer.from(outputFiles[0].contents);
-const gzipBytes = gzipSync(built, { level: 9 }).length;
-console.log(`widget.js: ${built.length} bytes, ${gzipBytes} gzipped (limit ${GZIP_LIMIT_BYTES})`);
-if (gzipBytes > GZIP_LIMIT_BYTES) fail("The widget is larger than it may be.");
+await mkdir(DIST, { recursive: true });
+for (const [name, bundle] of Object.entries(BUNDLES)) {
+  const built = await bundled(name, bundle);
+  const gzipBytes = gzipSync(built, { level: 9 }).length;
+  console.log(`${name}: ${built.length} bytes, ${gzipBytes} gzipped (limit ${GZIP_LIMIT_BYTES})`);
+  if (gzipBytes > GZIP_LIMIT_BYTES) fail("The widget is larger than it may be.");
+  await put(name, built);
+}
+await put("widget.d.mts", await readFile(new URL("src/widget.d.mts", import.meta.url)));
 
-if (process.argv.includes("--check")) {
-  const committed = await readFile(OUTPUT).catch(() => Buffer.alloc(0));
-  if (!committed.equals(built)) {
-    fail("dist/widget.js is stale: run `npm run build` in widget/ and commit the result.");
+async function bundled(name, bundle) {
+  const { outputFiles } = await build({
+    absWorkingDir: import.meta.dirname,
+    ...bundle,
+    outfile: `dist/${name}`,
+    write: false,
+    bundle: true,
+    minify: true,
+    target: "es2022",
+    charset: "utf8",
+    legalComments: "none",
+    plugins: [styleText],
+  });
+  return Buffer.from(outputFiles[0].contents);
+}
+
+async function put(name, contents) {
+  const path = new URL(name, DIST);
+  if (!process.argv.includes("--check")) return writeFile(path, contents);
+  const committed = await readFile(path).catch(() => Buffer.alloc(0));
+  if (!committed.equals(contents)) {
+    fail(`dist/${name} is stale: run \`npm run build\` in widget/ and commit the result.`);
   }
-} else {
-  await mkdir(new URL(".", OUTPUT), { recursive: true });
-  await writeFile(OUTPUT, built);
 }
 
 function fail(sentence) {

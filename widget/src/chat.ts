@@ -10,7 +10,7 @@ import { Outbox } from "./outbox.ts";
 import { SessionKeeper } from "./session.ts";
 import { Stopper } from "./stopper.ts";
 import { Store } from "./storage.ts";
-import { RelayError } from "./wire.ts";
+import { type Metadata, RelayError } from "./wire.ts";
 
 /** What a chat needs of the platform. */
 export interface Platform {
@@ -60,8 +60,9 @@ export class Chat {
     this.#outbox.run(this.#signal);
   }
 
-  send(text: string): void {
-    this.conversation.add(text);
+  /** `metadata` goes along with the message. */
+  send(text: string, metadata?: Metadata): void {
+    this.conversation.add(text, metadata);
     this.#outbox.run(this.#signal);
   }
 

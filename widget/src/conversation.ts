@@ -5,10 +5,10 @@ import { draftOf, isDraft, withChunk, withoutDraft } from "./draft.ts";
 import { newKey } from "./keys.ts";
 import { entryName, entryRow, isUnsent, type Row, unsentRow } from "./row.ts";
 import type { Store, Unsent } from "./storage.ts";
-import type { Chunk, Entry, Status } from "./wire.ts";
+import type { Chunk, Entry, Metadata, Status } from "./wire.ts";
 
 /**
- * Tells of each change by a `change` event.
+ * Tells of each change by a `change` event, and of each entry that the host sent by a `reply` event.
  *
  * The store holds the unsent messages; they stand here as rows too, in the place where they were
  * written, and stay in it when they are confirmed.
@@ -69,9 +69,15 @@ export class Conversation extends EventTarget {
   }
 
   /** Takes a new message of the visitor, to be sent. */
-  add(text: string): void {
+  add(text: string, metadata?: Metadata): void {
     const after = Math.max(this.#store.seen, ...this.#rows.map((row) => row.id ?? 0));
-    const message = { key: newKey(), text, at: new Date().toISOString(), after };
+    const message: Unsent = {
+      key: newKey(),
+      text,
+      at: new Date().toISOString(),
+      after,
+      ...(metadata && { metadata }),
+    };
     this.#store.unsent = [...this.#store.unsent, message];
     this.#rows = [...this.#rows, unsentRow(message)];
     this.#changed();
@@ -116,11 +122,9 @@ export class Conversation extends EventTarget {
   /** Makes a message new, with a key of its own: its session is over. */
   readdress(key: string): void {
     if (this.#settled(key)) return;
-    const message = this.#revise(key, ({ text, at, after }) => ({
+    const message = this.#revise(key, ({ addressee, error, ...message }) => ({
+      ...message,
       key: newKey(),
-      text,
-      at,
-      after,
     }));
     if (!message) return;
     this.#rows = this.#rows.map((row) => (row.name === key ? unsentRow(message) : row));
@@ -133,7 +137,7 @@ export class Conversation extends EventTarget {
     if (!message?.error) return;
     this.#drop(key);
     this.#rows = this.#rows.filter((row) => row.name !== key);
-    this.add(message.text);
+    this.add(message.text, message.metadata);
   }
 
   /** Takes over what other tabs have done to the unsent messages. */
@@ -153,6 +157,7 @@ export class Conversation extends EventTarget {
   /** Takes an entry that was pushed; one that is known already changes nothing. */
   receive(entry: Entry): void {
     if (this.#rows.some((row) => row.id === entry.id)) return;
+    if (entry.role !== "visitor") this.dispatchEvent(new CustomEvent("reply", { detail: entry }));
     const early = this.#ownUnsent(entry) ?? draftOf(entry, this.#rows);
     if (early) {
       const stored: Row = { ...entryRow(entry), name: early.name };
@@ -202,6 +207,7 @@ export class Conversation extends EventTarget {
     const names = new Map(this.#rows.map((row) => [row.id, row.name]));
     const page: Row[] = [];
     for (const entry of entries) {
+      if (entry.role !== "visitor") this.dispatchEvent(new CustomEvent("reply", { detail: entry }));
       const early = this.#ownUnsent(entry, page) ?? draftOf(entry, this.#rows);
       const name = names.get(entry.id) ?? early?.name;
       page.push(name ? { ...entryRow(entry), name } : entryRow(entry));

@@ -1,61 +1,144 @@
-/** The custom element: attributes, shadow root and life cycle. */
+/** The custom element: attributes, shadow root, life cycle, and what a page may do with it. */
 
-import { Chat } from "./chat.ts";
-import { oncePerFrame } from "./frame.ts";
-import { type Options, readOptions } from "./options.ts";
-import { pageStorage } from "./storage.ts";
+import { readOptions, type Settings } from "./options.ts";
+import { pageStorage, Store } from "./storage.ts";
 import { accentSheet, sheet } from "./styles.ts";
-import { View } from "./view.ts";
+import { type Events, Widget } from "./widget.ts";
+import type { Metadata } from "./wire.ts";
+
+declare global {
+  interface Window {
+    /** Set by the page before the script runs. */
+    PosternSettings?: Settings;
+  }
+}
 
 /** `<postern-chat data-relay="…">`: a bubble in the page's corner that opens into a chat. */
 export class PosternChat extends HTMLElement {
+  /** What holds for every element that does not say otherwise. */
+  static defaults: Settings = {};
+
   #root = this.attachShadow({ mode: "open" });
+  #updates: Settings = {};
+  #context: Metadata | undefined;
+  #visitor: Metadata | undefined;
   /** Ends everything that runs for this element; absent while it is on no page. */
   #life: AbortController | undefined;
-  #view: View | undefined;
+  #widget: Widget | undefined;
+  #isDestroyed = false;
+  /** What the visitor was at when the element last left a page. */
+  #left = { isOpen: false, draft: "" };
 
   connectedCallback(): void {
-    this.#life = new AbortController();
-    this.#start(readOptions(this.dataset), this.#life.signal);
+    this.#start();
+    // Whoever asked for the element in this very task is to be told as well.
+    queueMicrotask(() => this.#emit("ready", undefined));
   }
 
   disconnectedCallback(): void {
-    this.#life?.abort();
-    this.#life = undefined;
-    this.#view = undefined;
+    this.#stop();
     this.#root.replaceChildren();
   }
 
   open(): void {
-    this.#view?.open();
+    this.#widget?.view.open();
   }
 
   close(): void {
-    this.#view?.close();
+    this.#widget?.view.close();
   }
 
-  #start(options: Options, signal: AbortSignal): void {
-    const chat = new Chat(options.relay, { storage: pageStorage() }, signal);
-    const { conversation } = chat;
-    const view = new View(options, {
-      send: (text) => chat.send(text),
-      stop: () => chat.stop(),
-      retry: (name) => chat.retry(name),
-      loadEarlier: () => chat.loadEarlier(),
-      opened: () => conversation.markSeen(),
-    });
-    this.#view = view;
-    this.#root.adoptedStyleSheets = options.accent ? [sheet, accentSheet(options.accent)] : [sheet];
-    this.#root.replaceChildren(...view.nodes);
+  toggle(): void {
+    if (this.#widget?.view.isOpen) this.close();
+    else this.open();
+  }
 
-    const show = () => {
-      if (view.isOpen) conversation.markSeen();
-      view.show(conversation);
-    };
-    conversation.addEventListener("change", oncePerFrame(show, signal), { signal });
-    addEventListener("online", () => chat.wake(), { signal });
-    addEventListener("storage", ({ key }) => chat.sync(key), { signal });
-    show();
-    chat.start();
+  show(): void {
+    this.hidden = false;
+  }
+
+  /** Takes the bubble away too, until `show`. */
+  hide(): void {
+    this.hidden = true;
+  }
+
+  /** Tells the agent who the visitor says to be. */
+  identify(visitor: Metadata | undefined): void {
+    this.#visitor = visitor;
+  }
+
+  /** Goes along with the messages that follow, in place of what was set before. */
+  setContext(context: Metadata | undefined): void {
+    this.#context = context;
+  }
+
+  /** Sends a message as the visitor would. */
+  send(text: string): void {
+    if (text.trim() !== "") this.#widget?.send(text.trim());
+  }
+
+  /** Changes settings; those not named stay. */
+  update(settings: Settings): void {
+    this.#updates = { ...this.#updates, ...settings };
+    this.#restart();
+  }
+
+  /** Forgets the conversation on this device, and begins a new one. */
+  reset(): void {
+    this.#restart((relay) => new Store(relay, pageStorage()).clear());
+  }
+
+  /** Leaves the page, with nothing left running. */
+  destroy(): void {
+    this.#isDestroyed = true;
+    this.remove();
+  }
+
+  get isDestroyed(): boolean {
+    return this.#isDestroyed;
+  }
+
+  #start(): void {
+    this.#life = new AbortController();
+    const { signal } = this.#life;
+    const options = readOptions(this.#settings);
+    const emit = this.#emit.bind(this);
+    const widget = new Widget(options, () => this.#metadata, emit, signal);
+    this.#widget = widget;
+    this.#root.adoptedStyleSheets = options.accent ? [sheet, accentSheet(options.accent)] : [sheet];
+    this.#root.replaceChildren(...widget.view.nodes);
+    if (options.mode !== "popup") this.setAttribute("mode", options.mode);
+    widget.view.resume(this.#left);
+    widget.start();
+  }
+
+  #stop(): void {
+    if (this.#widget) this.#left = this.#widget.view.state;
+    this.#life?.abort();
+    this.#life = undefined;
+    this.#widget = undefined;
+  }
+
+  #restart(meanwhile?: (relay: string) => void): void {
+    if (!this.#life) return;
+    this.#stop();
+    meanwhile?.(readOptions(this.#settings).relay);
+    this.#start();
+  }
+
+  get #settings(): Settings {
+    const mode = this.getAttribute("mode") ?? undefined;
+    const own = mode ? { ...this.dataset, mode } : this.dataset;
+    return { ...window.PosternSettings, ...PosternChat.defaults, ...own, ...this.#updates };
+  }
+
+  get #metadata(): Metadata | undefined {
+    const visitor = this.#visitor && { visitor: this.#visitor };
+    return this.#context || visitor ? { ...this.#context, ...visitor } : undefined;
+  }
+
+  #emit<Name extends keyof Events>(name: Name, detail: Events[Name]): void {
+    const options = { bubbles: true, composed: true, detail };
+    this.dispatchEvent(new CustomEvent(`postern:${name}`, options));
   }
 }

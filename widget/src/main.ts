@@ -1,23 +1,28 @@
-/** Where the script line begins: defines the element and puts one on the page. */
+/** Where the script line begins: defines the element, puts one on the page, and offers the API. */
 
+import { type Api, makeApi, type Stub, whenBodyIsThere } from "./api.ts";
 import { PosternChat } from "./element.ts";
+import { define, embed, TAG } from "./embed.ts";
 
-const TAG = "postern-chat";
-
-const script = document.currentScript;
-if (!customElements.get(TAG)) customElements.define(TAG, PosternChat);
-if (script instanceof HTMLScriptElement) whenBodyIsThere(() => embed(script));
-
-/** A page that was given the line twice, or has an element of its own, keeps the one it has. */
-function embed(script: HTMLScriptElement): void {
-  if (document.querySelector(TAG)) return;
-  const element = document.createElement(TAG);
-  Object.assign(element.dataset, script.dataset);
-  element.dataset.relay ??= new URL(".", script.src).href;
-  document.body.append(element);
+declare global {
+  interface Window {
+    Postern?: Api | Stub;
+  }
 }
 
-function whenBodyIsThere(then: () => void): void {
-  if (document.readyState !== "loading") then();
-  else document.addEventListener("DOMContentLoaded", then, { once: true });
+const script = document.currentScript;
+const isFirst = !customElements.get(TAG);
+if (isFirst && script instanceof HTMLScriptElement) {
+  PosternChat.defaults = { relay: new URL(".", script.src).href, ...script.dataset };
+}
+define();
+whenBodyIsThere(embed);
+if (isFirst) offerApi();
+
+/** Takes the place of the page's stub, and makes up for the calls that it collected. */
+function offerApi(): void {
+  const { q = [] } = (window.Postern ?? {}) as Stub;
+  const api = makeApi();
+  window.Postern = api;
+  for (const call of q) api(...(Array.from(call) as [string]));
 }

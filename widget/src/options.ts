@@ -1,6 +1,23 @@
-/** What a page may choose, read from `data-*` attributes. */
+/** What a page may choose: as a settings object, or in `data-*` attributes of the same names. */
 
-import { chooseLanguage, isRightToLeft, speak, texts } from "./texts.ts";
+import { chooseLanguage, isRightToLeft, speak, type Texts, texts } from "./texts.ts";
+
+export type Mode = "popup" | "inline" | "full-page";
+
+/** As the page gives it; what is missing is chosen for it. */
+export interface Settings {
+  relay?: string | undefined;
+  title?: string | undefined;
+  greeting?: string | undefined;
+  placeholder?: string | undefined;
+  accent?: string | undefined;
+  position?: string | undefined;
+  mode?: string | undefined;
+  lang?: string | undefined;
+  dir?: string | undefined;
+  /** Words in place of the widget's own; in the settings object only. */
+  texts?: Partial<Texts> | undefined;
+}
 
 export interface Options {
   /** The relay's address, without a slash at its end. */
@@ -11,35 +28,34 @@ export interface Options {
   /** A CSS colour; absent when none, or none that the browser knows, was given. */
   readonly accent: string | undefined;
   readonly position: "left" | "right";
+  readonly mode: Mode;
   /** A BCP 47 tag. */
   readonly language: string;
   readonly direction: "ltr" | "rtl";
 }
 
 /** Throws a `TypeError` when the relay's address is missing or not one. */
-export function readOptions(data: DOMStringMap): Options {
-  const { accent } = data;
-  const language = chooseLanguage([
-    data.lang,
-    document.documentElement.lang,
-    ...navigator.languages,
-  ]);
-  speak(language);
-  const isRtl = data.dir ? data.dir === "rtl" : isRightToLeft(language);
+export function readOptions(settings: Settings): Options {
+  const { accent, lang } = settings;
+  const tags = [lang, document.documentElement.lang, ...navigator.languages];
+  const language = chooseLanguage(tags);
+  speak(language, settings.texts);
+  const isRtl = settings.dir ? settings.dir === "rtl" : isRightToLeft(language);
   return {
-    relay: relayAddress(data.relay ?? ""),
-    title: data.title || texts.title,
-    greeting: data.greeting || texts.greeting,
-    placeholder: data.placeholder || texts.placeholder,
+    relay: relayAddress(settings.relay ?? ""),
+    title: settings.title || texts.title,
+    greeting: settings.greeting || texts.greeting,
+    placeholder: settings.placeholder || texts.placeholder,
     accent: accent && CSS.supports("color", accent) ? accent : undefined,
-    position: sideOf(data.position) ?? (isRtl ? "left" : "right"),
+    position: oneOf(["left", "right"], settings.position) ?? (isRtl ? "left" : "right"),
+    mode: oneOf(["popup", "inline", "full-page"], settings.mode) ?? "popup",
     language,
     direction: isRtl ? "rtl" : "ltr",
   };
 }
 
-function sideOf(position: string | undefined): "left" | "right" | undefined {
-  return position === "left" || position === "right" ? position : undefined;
+function oneOf<T extends string>(choices: readonly T[], text: string | undefined): T | undefined {
+  return choices.find((choice) => choice === text);
 }
 
 function relayAddress(text: string): string {

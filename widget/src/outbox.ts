@@ -61,16 +61,22 @@ export class Outbox {
 
   /** Tries once. Returns when the message's fate is known, throws when it is to be tried again. */
   async #attempt(message: Unsent, signal: AbortSignal): Promise<void> {
-    const { key, text } = message;
+    const { key, text, metadata } = message;
     const session = this.#session.current;
     const addressee = message.addressee === undefined ? (session?.id ?? null) : message.addressee;
     if (addressee !== null && addressee !== session?.id) return this.#conversation.readdress(key);
     this.#conversation.address(key, addressee);
 
     const token = this.#session.token;
-    const body = addressee === null ? { message: text } : { session_id: addressee, message: text };
+    const body = {
+      ...(addressee !== null && { session_id: addressee }),
+      message: text,
+      ...(metadata && { metadata }),
+    };
     try {
       const accepted = await this.#client.post(body, key, token, signal);
+      // Who has left by now is not to be taken back into the session; the message goes out again.
+      signal.throwIfAborted();
       this.#session.enter(accepted.session_id, accepted.session_token);
       this.#conversation.confirm(key, accepted.message_id);
     } catch (error) {

@@ -1,5 +1,7 @@
 /** What outlives the page: the session, the unsent messages, and how far the visitor has read. */
 
+import type { Metadata } from "./wire.ts";
+
 export interface Session {
   readonly id: string;
   readonly token: string;
@@ -10,6 +12,7 @@ export interface Unsent {
   /** Its idempotency key, and its name in the conversation. */
   readonly key: string;
   readonly text: string;
+  readonly metadata?: Metadata;
   /** When the visitor wrote it, RFC 3339. */
   readonly at: string;
   /** The newest entry known when it was written; the relay's id for it can only be higher. */
@@ -71,6 +74,11 @@ export class Store {
 
   set seen(id: number) {
     this.#write("seen", id);
+  }
+
+  /** Forgets everything. */
+  clear(): void {
+    for (const name of ["session", "earlier-token", "unsent", "seen"]) this.#write(name, undefined);
   }
 
   #read(name: string): unknown {

@@ -1,11 +1,12 @@
 /** The style sheets, constructed so that a page's Content-Security-Policy needs no exception. */
 
 import markdown from "./markdown.css";
+import modes from "./modes.css";
 import base from "./styles.css";
 
 /** Shared by all elements of the page. */
 export const sheet = new CSSStyleSheet();
-sheet.replaceSync(base + markdown);
+sheet.replaceSync(base + markdown + modes);
 
 /** The accent as `data-accent` asks; a rule of the page for the element overrides it. */
 export function accentSheet(color: string): CSSStyleSheet {

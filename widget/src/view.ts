@@ -1,19 +1,29 @@
 /** What the visitor sees: the bubble and the panel; it shows state and passes on wishes. */
 
 import type { Conversation } from "./conversation.ts";
-import type { Options } from "./options.ts";
-import { counted, texts } from "./texts.ts";
+import type { Mode, Options } from "./options.ts";
+import { texts } from "./texts.ts";
+import { Bubble } from "./view/bubble.ts";
 import { Composer, type ComposerActions } from "./view/composer.ts";
 import { button, element, icon } from "./view/dom.ts";
-import { CHAT, CLOSE } from "./view/icons.ts";
+import { CLOSE } from "./view/icons.ts";
 import { Log, type LogActions } from "./view/log.ts";
 
 export interface Actions extends LogActions, ComposerActions {
   opened(): void;
+  closed(): void;
+}
+
+/** What the visitor is at. */
+export interface ViewState {
+  readonly isOpen: boolean;
+  /** What is written and not sent. */
+  readonly draft: string;
 }
 
 export class View {
-  #bubble: HTMLButtonElement;
+  #mode: Mode;
+  #bubble: Bubble;
   #panel: HTMLElement;
   #log: Log;
   #away: HTMLElement;
@@ -21,22 +31,16 @@ export class View {
   #actions: Actions;
 
   constructor(options: Options, actions: Actions) {
+    this.#mode = options.mode;
     this.#actions = actions;
-    this.#bubble = button("bubble", icon(CHAT), texts.open);
-    this.#bubble.setAttribute("aria-haspopup", "dialog");
-    this.#bubble.addEventListener("click", () => this.open());
-
-    const title = element("h2", { part: "title", id: "title", dir: "auto" }, options.title);
-    const close = button("close", icon(CLOSE), texts.close);
-    close.addEventListener("click", () => this.close());
-    const header = element("header", { part: "header" }, title, close);
+    this.#bubble = new Bubble(() => this.open());
     this.#log = new Log(options.greeting, actions);
     this.#away = element("div", { part: "away", id: "away", role: "status" });
     this.#composer = new Composer(options.placeholder, actions);
     this.#panel = element(
       "section",
-      { part: "panel", role: "dialog", "aria-labelledby": "title" },
-      header,
+      { part: "panel", role: this.#isPopup ? "dialog" : "region", "aria-labelledby": "title" },
+      this.#header(options.title),
       this.#log.node,
       this.#away,
       this.#composer.node,
@@ -47,19 +51,31 @@ export class View {
 
     for (const node of this.nodes) {
       node.dataset.position = options.position;
+      node.dataset.mode = options.mode;
       node.lang = options.language;
       node.dir = options.direction;
     }
-    this.#setOpen(false);
+    this.#setOpen(!this.#isPopup);
   }
 
   /** The top nodes, for the shadow root. */
   get nodes(): readonly HTMLElement[] {
-    return [this.#bubble, this.#panel];
+    return this.#isPopup ? [this.#bubble.node, this.#panel] : [this.#panel];
   }
 
   get isOpen(): boolean {
     return this.#panel.dataset.open === "true";
+  }
+
+  get state(): ViewState {
+    return { isOpen: this.isOpen, draft: this.#composer.draft };
+  }
+
+  /** Goes on where another view has ended. */
+  resume({ isOpen, draft }: ViewState): void {
+    this.#composer.draft = draft;
+    this.#setOpen(isOpen || !this.#isPopup);
+    if (isOpen) this.#log.scrollToEnd();
   }
 
   open(): void {
@@ -71,27 +87,36 @@ export class View {
   }
 
   close(): void {
-    if (!this.isOpen) return;
+    if (!this.isOpen || !this.#isPopup) return;
     this.#setOpen(false);
-    this.#bubble.focus({ preventScroll: true });
+    this.#bubble.focus();
+    this.#actions.closed();
   }
 
   show(conversation: Conversation): void {
     const { unread, activity } = conversation;
-    this.#bubble.dataset.unread = String(unread);
-    this.#bubble.setAttribute(
-      "aria-label",
-      unread > 0 ? counted(texts.openUnread, unread) : texts.open,
-    );
+    this.#bubble.unread = unread;
     this.#log.show(conversation);
     this.#composer.show(activity);
     const away = activity.isHostAway ? texts.away : "";
     if (this.#away.textContent !== away) this.#away.textContent = away;
   }
 
+  get #isPopup(): boolean {
+    return this.#mode === "popup";
+  }
+
+  #header(title: string): HTMLElement {
+    const heading = element("h2", { part: "title", id: "title", dir: "auto" }, title);
+    const close = button("close", icon(CLOSE), texts.close);
+    close.addEventListener("click", () => this.close());
+    close.hidden = !this.#isPopup;
+    return element("header", { part: "header" }, heading, close);
+  }
+
   #setOpen(isOpen: boolean): void {
-    for (const node of this.nodes) node.dataset.open = String(isOpen);
-    this.#bubble.setAttribute("aria-expanded", String(isOpen));
+    this.#panel.dataset.open = String(isOpen);
+    this.#bubble.isOpen = isOpen;
   }
 
   #onKey(event: KeyboardEvent): void {

@@ -32,10 +32,14 @@ export interface Status {
   readonly progress?: string;
 }
 
+/** What a page lets go along with a message; the relay hands it to the agent as it is. */
+export type Metadata = Readonly<Record<string, unknown>>;
+
 /** The body of `POST /messages`; without `session_id` it opens a session. */
 export interface NewMessage {
   readonly session_id?: string;
   readonly message: string;
+  readonly metadata?: Metadata;
 }
 
 export interface Accepted {

@@ -11,23 +11,31 @@ use crate::support::{ORIGIN, answered, masked, preflight, words};
 #[tokio::test]
 async fn the_widget_is_sent_once_and_compressed() {
     let relay = TestRelay::start().await;
+    for path in ["/widget.js", "/widget.mjs"] {
+        assert_sent_once_and_compressed(&relay, path).await;
+    }
+}
+
+async fn assert_sent_once_and_compressed(relay: &TestRelay, path: &str) {
+    let asked = &format!("/{path}");
     let calls = relay.stranger_calls();
-    let whole = calls.get("//widget.js").await;
+    let whole = calls.get(asked).await;
     assert_eq!(whole.status, StatusCode::OK);
     assert_eq!(whole.headers["content-type"], "text/javascript; charset=utf-8");
     assert_eq!(whole.headers["x-content-type-options"], "nosniff");
+    assert_eq!(whole.headers["access-control-allow-origin"], "*");
     assert!(!whole.body.is_empty());
 
     let etag = whole.headers["etag"].clone();
-    let seen = calls.request(Method::GET, "//widget.js").header("if-none-match", &etag);
+    let seen = calls.request(Method::GET, asked).header("if-none-match", &etag);
     let unchanged = Answer::to(seen).await;
     assert_eq!((unchanged.status, unchanged.body.len()), (StatusCode::NOT_MODIFIED, 0));
     assert_eq!(unchanged.headers["etag"], etag);
-    let old = calls.request(Method::GET, "//widget.js").header("if-none-match", "W/\"older\"");
+    let old = calls.request(Method::GET, asked).header("if-none-match", "W/\"older\"");
     assert_eq!(Answer::to(old).await.body, whole.body);
 
     let plain = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
-    let url = format!("{}/widget.js", relay.url());
+    let url = format!("{}{path}", relay.url());
     let small = Answer::to(plain.get(&url).header("accept-encoding", "gzip")).await;
     assert_eq!(small.headers["content-encoding"], "gzip");
     assert_eq!(small.headers["vary"], "accept-encoding");

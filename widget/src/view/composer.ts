@@ -45,6 +45,16 @@ export class Composer {
     this.#refresh();
   }
 
+  /** What is written and not sent. */
+  get draft(): string {
+    return this.#input.value;
+  }
+
+  set draft(text: string) {
+    this.#input.value = text;
+    this.#refresh();
+  }
+
   focus(): void {
     this.#input.focus({ preventScroll: true });
   }

@@ -1,0 +1,98 @@
+/** What `widget.mjs` offers. */
+
+/** Every setting is optional; `relay` is needed unless the script line comes from the relay. */
+export interface Settings {
+  /** The relay's address. */
+  relay?: string;
+  title?: string;
+  greeting?: string;
+  placeholder?: string;
+  /** A CSS colour. */
+  accent?: string;
+  position?: "left" | "right";
+  mode?: "popup" | "inline" | "full-page";
+  /** A BCP 47 tag; else the page's language, else the browser's. */
+  lang?: string;
+  dir?: "ltr" | "rtl";
+  /** Words in place of the widget's own. */
+  texts?: Record<string, string>;
+}
+
+type Metadata = Readonly<Record<string, unknown>>;
+
+/** What the page can do, with an element or with `Postern`. */
+interface Commands {
+  open(): void;
+  close(): void;
+  toggle(): void;
+  show(): void;
+  /** Takes the bubble away too, until `show`. */
+  hide(): void;
+  /** Tells the agent who the visitor says to be. */
+  identify(visitor: Metadata | undefined): void;
+  /** Changes settings; those not named stay. */
+  update(settings: Settings): void;
+  /** Forgets the conversation on this device, and begins a new one. */
+  reset(): void;
+  /** Sends a message as the visitor would. */
+  send(text: string): void;
+  /** Goes along with the messages that follow, in place of what was set before. */
+  setContext(context: Metadata | undefined): void;
+  /** Leaves the page, with nothing left running. */
+  destroy(): void;
+}
+
+/** The custom element `<postern-chat>`. */
+export declare class PosternChat extends HTMLElement implements Commands {
+  open(): void;
+  close(): void;
+  toggle(): void;
+  show(): void;
+  hide(): void;
+  identify(visitor: Metadata | undefined): void;
+  update(settings: Settings): void;
+  reset(): void;
+  send(text: string): void;
+  setContext(context: Metadata | undefined): void;
+  destroy(): void;
+}
+
+/** The page's API; it acts on the page's element. */
+export interface Api extends Commands {
+  (command: string, ...rest: unknown[]): void;
+  /** Listens for an event by its name without `postern:`. */
+  on(event: string, listener: EventListener): void;
+  off(event: string, listener: EventListener): void;
+}
+
+export declare const Postern: Api;
+
+/** Puts the element on the page, unless there is one. */
+export declare function embed(settings: Settings): PosternChat;
+
+/** The details of the events that bubble from the element. */
+export interface PosternEventMap {
+  "postern:ready": CustomEvent<undefined>;
+  "postern:open": CustomEvent<undefined>;
+  "postern:close": CustomEvent<undefined>;
+  /** The visitor has sent a message. */
+  "postern:send": CustomEvent<{ text: string }>;
+  /** A reply has come in, or a notice. */
+  "postern:message": CustomEvent<{
+    id: number;
+    role: "agent" | "operator" | "system" | "visitor";
+    text: string;
+    /** RFC 3339. */
+    timestamp: string;
+  }>;
+  /** How many replies the visitor has not seen. */
+  "postern:unread": CustomEvent<{ count: number }>;
+}
+
+declare global {
+  interface HTMLElementTagNameMap {
+    "postern-chat": PosternChat;
+  }
+  interface HTMLElementEventMap extends PosternEventMap {}
+  interface WindowEventMap extends PosternEventMap {}
+}

@@ -1,0 +1,96 @@
+/** What runs while an element is on a page: a chat, and the view of it. */
+
+import { Chat } from "./chat.ts";
+import { oncePerFrame } from "./frame.ts";
+import type { Options } from "./options.ts";
+import { pageStorage } from "./storage.ts";
+import { View } from "./view.ts";
+import type { Entry, Metadata } from "./wire.ts";
+
+/** What the page is told, each with its detail. */
+export interface Events {
+  ready: undefined;
+  open: undefined;
+  close: undefined;
+  /** The visitor has sent a message. */
+  send: { text: string };
+  /** A reply has come in, or a notice. */
+  message: Pick<Entry, "id" | "role" | "text" | "timestamp">;
+  /** How many replies the visitor has not seen. */
+  unread: { count: number };
+}
+
+export type Emit = <Name extends keyof Events>(name: Name, detail: Events[Name]) => void;
+
+export class Widget {
+  readonly view: View;
+  #chat: Chat;
+  #emit: Emit;
+  #metadata: () => Metadata | undefined;
+  #unread = 0;
+
+  /** `metadata` is asked for what goes along with each message. */
+  constructor(
+    options: Options,
+    metadata: () => Metadata | undefined,
+    emit: Emit,
+    signal: AbortSignal,
+  ) {
+    this.#metadata = metadata;
+    this.#emit = emit;
+    this.#chat = new Chat(options.relay, { storage: pageStorage() }, signal);
+    const chat = this.#chat;
+    this.view = new View(options, {
+      send: (text) => this.send(text),
+      stop: () => chat.stop(),
+      retry: (name) => chat.retry(name),
+      loadEarlier: () => chat.loadEarlier(),
+      opened: () => {
+        chat.conversation.markSeen();
+        emit("open", undefined);
+      },
+      closed: () => emit("close", undefined),
+    });
+    this.#listen(signal);
+  }
+
+  start(): void {
+    this.#count();
+    this.view.show(this.#chat.conversation);
+    this.#chat.start();
+  }
+
+  send(text: string): void {
+    this.#chat.send(text, this.#metadata());
+    this.#emit("send", { text });
+  }
+
+  #listen(signal: AbortSignal): void {
+    const { conversation } = this.#chat;
+    const draw = oncePerFrame(() => this.view.show(conversation), signal);
+    const onChange = () => {
+      this.#count();
+      draw();
+    };
+    conversation.addEventListener("change", onChange, { signal });
+    conversation.addEventListener("reply", (event) => this.#tellReply(event), { signal });
+    addEventListener("online", () => this.#chat.wake(), { signal });
+    addEventListener("storage", ({ key }) => this.#chat.sync(key), { signal });
+  }
+
+  /** Counts what is unread; at once, since a page in the background paints no frames. */
+  #count(): void {
+    const { conversation } = this.#chat;
+    if (this.view.isOpen) conversation.markSeen();
+    const count = conversation.unread;
+    if (count === this.#unread) return;
+    this.#unread = count;
+    this.#emit("unread", { count });
+  }
+
+  #tellReply(event: Event): void {
+    if (!(event instanceof CustomEvent)) return;
+    const { id, role, text, timestamp }: Entry = event.detail;
+    this.#emit("message", { id, role, text, timestamp });
+  }
+}
