@@ -62,6 +62,14 @@ export class Agent {
     return message;
   }
 
+  /** Begins the answer to the next question, to be written piece by piece. */
+  async begins(): Promise<ServerResponse> {
+    const { response } = await this.#next();
+    response.socket?.setNoDelay();
+    response.writeHead(200, { "Content-Type": "text/plain; charset=utf-8" });
+    return response;
+  }
+
   /** Lets the next question fail for good. */
   async refuses(): Promise<void> {
     const { response } = await this.#next();
