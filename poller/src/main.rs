@@ -6,10 +6,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use postern_host::log::{self, LogArgs};
 use postern_host::{EX_CONFIG, signal};
-use postern_poller::agent::{Agent, AgentArgs};
+use postern_poller::agent::{Agent, AgentArgs, Draft, Written};
 use postern_poller::config::RunArgs;
 use postern_poller::doctor::{self, Finding};
 use postern_poller::poller::{self, PollerError};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -93,15 +94,44 @@ async fn ask(text: &str, agent: &AgentArgs) -> ExitCode {
         Ok(question) => question,
         Err(problem) => return bad_config(&problem),
     };
+    let draft = Draft::default();
+    let mut printer = Printer::default();
     let answer = tokio::select! {
-        answer = agent.answer(&question) => answer,
+        answer = agent.write_answer(&question, &draft) => answer,
+        () = printer.print_as_written(draft.watch()) => return ExitCode::FAILURE,
         () = signal::asked_to_end() => return ExitCode::FAILURE,
     };
     match answer {
-        Ok(reply) => print(&reply),
+        Ok(reply) => print(reply.get(printer.printed..).unwrap_or_default()),
         Err(problem) => {
             error!("{problem}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a reply while it is written.
+#[derive(Default)]
+struct Printer {
+    /// How much of it has been printed, in bytes.
+    printed: usize,
+}
+
+impl Printer {
+    /// Returns when nobody reads any more.
+    async fn print_as_written(&mut self, mut written: watch::Receiver<Written>) {
+        while written.changed().await.is_ok() {
+            let written = written.borrow_and_update().clone();
+            // The line ends after a reply are not part of it.
+            let text = written.text.trim_end_matches(['\r', '\n']);
+            let piece = text.get(self.printed..).unwrap_or_default();
+            if write!(io::stdout(), "{piece}").and_then(|()| io::stdout().flush()).is_err() {
+                return;
+            }
+            self.printed += piece.len();
+            if let Some(words) = written.progress {
+                info!("the agent says: {words}");
+            }
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Replies appear as they are written: whoever looks on sees the whole text so far and then the
 //! rest, whatever restarts in between.
 
+use postern_poller::poller::Pace;
 use postern_relay::config::Limits;
 use postern_shared::visitor::{MessageState, Role};
-use postern_tests::{Event, TestAgent, TestPoller, TestRelay, Visitor, short_leases};
+use postern_tests::{ChaosProxy, Event, TestAgent, TestPoller, TestRelay, Visitor, short_leases};
 
 /// A relay, an agent that a test writes for, and a poller between them.
 struct Stage {
@@ -138,6 +139,31 @@ async fn a_poller_that_restarts_in_the_middle_begins_the_reply_anew() {
     drop(second);
     assert_eq!(visitor.next_reply().await, "a second try");
     assert_eq!(visitor.transcript().await.messages.len(), 2);
+}
+
+#[tokio::test]
+async fn a_way_to_the_relay_that_keeps_breaking_loses_and_doubles_no_piece() {
+    let relay = TestRelay::start().await;
+    let proxy = ChaosProxy::start(relay.address(), 4).await;
+    let mut agent = TestAgent::start().await;
+    let flags = ["--agent", "http", "--http-url", &agent.url()];
+    let url = format!("http://{}", proxy.address());
+    let _poller = TestPoller::at(&url, &flags, Pace::default());
+    let mut visitor = relay.visitor();
+    visitor.send("tell me").await;
+    let writing = agent.next().await.begin();
+    proxy.break_it();
+    let mut so_far = String::new();
+    for number in 0..60 {
+        let word = format!("wörd {number}, ");
+        writing.write(&word);
+        so_far.push_str(&word);
+        visitor.sees_written(&so_far).await;
+    }
+    drop(writing);
+    assert_eq!(visitor.next_reply().await, so_far);
+    assert!(proxy.faults() > 3, "only {} connections were broken", proxy.faults());
+    assert!(!agent.is_asked(), "the agent was asked again");
 }
 
 #[tokio::test]
