@@ -7,21 +7,28 @@ import { Process } from "./process.ts";
 import { listen, type Server } from "./server.ts";
 
 export class Poller {
+  #args: readonly string[];
   #process: Process;
 
-  private constructor(process: Process) {
-    this.#process = process;
+  private constructor(args: readonly string[]) {
+    this.#args = args;
+    this.#process = Process.start("postern-poller", args);
   }
 
   /** `folder` takes the queue; `agent` are the flags that name the agent. */
   static start(relay: string, folder: string, agent: readonly string[]): Poller {
     const queue = join(folder, "poller.db");
-    const args = ["run", "--relay", relay, "--queue", queue, ...agent];
-    return new Poller(Process.start("postern-poller", args));
+    return new Poller(["run", "--relay", relay, "--queue", queue, ...agent]);
   }
 
   get log(): readonly string[] {
     return this.#process.log;
+  }
+
+  /** As a power cut would, and on with the same queue. */
+  async restart(): Promise<void> {
+    await this.close();
+    this.#process = Process.start("postern-poller", this.#args);
   }
 
   async close(): Promise<void> {
@@ -62,11 +69,12 @@ export class Agent {
     return message;
   }
 
-  /** Begins the answer to the next question, to be written piece by piece. */
-  async begins(): Promise<ServerResponse> {
+  /** Begins to answer the next question; what is written into the result follows. */
+  async begins(text: string): Promise<ServerResponse> {
     const { response } = await this.#next();
     response.socket?.setNoDelay();
-    response.writeHead(200, { "Content-Type": "text/plain; charset=utf-8" });
+    response.setHeader("Content-Type", "text/plain; charset=utf-8");
+    response.write(text);
     return response;
   }
 

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { scene } from "./stage.ts";
 import { until } from "./until.ts";
 
@@ -30,6 +31,19 @@ scene("a reply that is stopped stays as far as it came, in each tab", async (sta
   await visitor.open();
   await visitor.sees(...all);
   assert.deepEqual(await stage.stored(), ["visitor: Tell me all", "agent: In the beginning"]);
+});
+
+scene("a reply that is stopped ends its agent", async (stage) => {
+  const agent = await stage.agent();
+  const visitor = await stage.visit();
+  await visitor.open();
+  await visitor.send("Tell me all");
+  const reply = await agent.begins("In the beginning");
+  await visitor.sees(ASKED, "Reply so far: In the beginning");
+  const ended = once(reply, "close");
+  await visitor.stop.click();
+  await visitor.sees(ASKED, "Reply: In the beginning [Stopped]");
+  await ended;
 });
 
 scene("a reply that is stopped before its first word is just a mark", async (stage) => {
@@ -130,6 +144,27 @@ scene("a stop whose answer is lost is asked for again", async (stage) => {
   await visitor.sees(ASKED, "Reply: [Stopped]");
   await until(() => calls, 2);
   visitor.expectComplaint(FAILED_REQUEST);
+});
+
+scene("a reply is stopped also where a proxy holds event streams back", async (stage) => {
+  const proxy = await stage.proxy("all");
+  const requests = (pattern: RegExp) => proxy.requests.filter((line) => pattern.test(line));
+  const poller = stage.handPoller();
+  await stage.context.clock.install();
+  const visitor = await stage.visit({ relay: proxy.address });
+  await visitor.open();
+  await visitor.send("Tell me all");
+  const lease = await poller.lease();
+  await until(() => requests(/^GET .*\/events$/).length, 1);
+  await stage.context.clock.fastForward(10_000);
+  await until(() => requests(/^GET .*\/responses\/.*wait=25$/).length, 1);
+
+  await lease.writes("In the beginning");
+  await visitor.stop.click();
+  await visitor.progress.getByText("Stopping…").waitFor();
+  await lease.stops();
+  await visitor.sees(ASKED, "Reply: In the beginning [Stopped]");
+  await visitor.stop.waitFor({ state: "hidden" });
 });
 
 scene("a stop that comes too late changes nothing", async (stage) => {

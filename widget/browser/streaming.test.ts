@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
+import { Agent } from "./poller.ts";
 import { Reader } from "./reader.ts";
 import { scene } from "./stage.ts";
 import { until } from "./until.ts";
@@ -108,6 +109,28 @@ scene("a poller that is gone in the middle of a reply leaves nothing of it", asy
   await visitor.sees(ASKED, "Reply: Oats.");
   assert.equal((await stage.stored()).length, 2);
 });
+
+scene(
+  "a poller that is killed in the middle of a reply asks again, from its start",
+  async (stage) => {
+    const agent = stage.strikeLater(await Agent.start());
+    const poller = stage.poller(agent.flags);
+    const visitor = await stage.visit();
+    await visitor.open();
+    await visitor.send("What is there?");
+    const lost = await agent.begins("Rye");
+    await visitor.sees(ASKED, "Reply so far: Rye");
+    lost.write(", spelt");
+    await visitor.sees(ASKED, "Reply so far: Rye, spelt");
+
+    await poller.restart();
+    const reply = await agent.begins("Oats");
+    await visitor.sees(ASKED, "Reply so far: Oats");
+    reply.end(" and barley.");
+    await visitor.sees(ASKED, "Reply: Oats and barley.");
+    assert.equal((await stage.stored()).length, 2);
+  },
+);
 
 scene("two tabs see the same reply grow", async (stage) => {
   const poller = stage.handPoller();

@@ -52,6 +52,7 @@ export class Inbox {
         if (isVerdict(error)) {
           if (error.refusesSession) throw error;
           this.#cursor = undefined;
+          this.#conversation.forgetStatus();
         }
         await this.#backoff.wait(signal, retryAfterMs(error));
       }

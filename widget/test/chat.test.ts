@@ -533,6 +533,8 @@ test("where nothing is awaited, there is nothing to stop", async () => {
 test("an unknown cursor reloads the transcript", async () => {
   const page = new Page();
   await openSession(page);
+  relay.write(statusEvent({ host: "away", message_id: 1, state: "waiting" }));
+  await page.until(() => page.activity.isHostAway);
   relay.once(EVENTS, answerWith(400, "unknown_cursor", "The cursor is not known."));
   relay.cutStreams();
   for (let tries = 0; tries < 2; tries++) {
@@ -542,6 +544,7 @@ test("an unknown cursor reloads the transcript", async () => {
   }
   await relay.until(() => relay.streamCount === 1);
   assert.equal(relay.called(TRANSCRIPT).length, 2);
+  assert.equal(page.activity.isHostAway, false);
   relay.say("session-1", "agent", "hello", 1);
   await page.shows("hi (sent)", "hello");
 });

@@ -34,7 +34,7 @@ async fn assert_sent_once_and_compressed(relay: &TestRelay, path: &str) {
     let old = calls.request(Method::GET, asked).header("if-none-match", "W/\"older\"");
     assert_eq!(Answer::to(old).await.body, whole.body);
 
-    let plain = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
+    let plain = reqwest::Client::builder().no_proxy().no_gzip().build().expect("a client");
     let url = format!("{}{path}", relay.url());
     let small = Answer::to(plain.get(&url).header("accept-encoding", "gzip")).await;
     assert_eq!(small.headers["content-encoding"], "gzip");
