@@ -74,7 +74,8 @@ export class Agent {
     const { response } = await this.#next();
     response.socket?.setNoDelay();
     response.setHeader("Content-Type", "text/plain; charset=utf-8");
-    response.write(text);
+    response.flushHeaders();
+    if (text !== "") response.write(text);
     return response;
   }
 
