@@ -8,6 +8,7 @@ mod cancellation;
 mod conversation;
 pub(crate) mod dead_letters;
 mod drafts;
+mod expiry;
 pub(crate) mod file;
 mod inbox;
 mod outbox;

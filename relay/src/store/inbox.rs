@@ -19,9 +19,6 @@ const DEAD_LETTER_TEXT: &str = "Sorry, this message could not be answered. Pleas
 /// The longest error text that is kept, in characters.
 const MAX_ERROR_CHARS: usize = 1_000;
 
-/// How many dead letters one transaction makes at most.
-const SWEEP_LIMIT: u32 = 256;
-
 /// A message and the right to answer it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Leased {
@@ -140,22 +137,6 @@ impl Store {
             .await
     }
 
-    /// Makes dead letters of the messages whose last lease has run out, stopped replies of those
-    /// that were cancelled, and wakes those who wait for what has changed by the passing of time
-    /// since a moment on the steady clock. Returns how many dead letters it made.
-    ///
-    /// # Errors
-    /// Only the database's own.
-    pub async fn expire_leases(
-        &self,
-        max_attempts: u32,
-        since_ms: i64,
-        now: Now,
-    ) -> Result<usize, StoreError> {
-        let drafts = Arc::clone(&self.drafts);
-        self.writer.run(move |txn| expire(txn, &drafts, max_attempts, since_ms, now)).await
-    }
-
     /// Open messages, oldest first, without leasing them; only those stored at or after a moment,
     /// when one is given.
     ///
@@ -267,7 +248,7 @@ pub(super) fn find_in_session(
     Err(if is_its_own { why_not_open(conn, message)? } else { StoreError::UnknownMessage })
 }
 
-fn open(row: &Row<'_>) -> rusqlite::Result<Open> {
+pub(super) fn open(row: &Row<'_>) -> rusqlite::Result<Open> {
     Ok(Open {
         session: row.get("session")?,
         cancelled: row.get("cancelled")?,
@@ -407,7 +388,7 @@ fn give_back(
 }
 
 /// Takes a message out of delivery, keeps it for the operator and tells the visitor.
-fn dead_letter(
+pub(super) fn dead_letter(
     txn: &mut Txn<'_>,
     message: MessageId,
     open: &Open,
@@ -430,81 +411,6 @@ fn dead_letter(
     txn.conn.prepare_cached(sql)?.execute(notice)?;
     txn.changes.sessions.push(open.session);
     Ok(())
-}
-
-fn expire(
-    txn: &mut Txn<'_>,
-    drafts: &Drafts,
-    max_attempts: u32,
-    since_ms: i64,
-    now: Now,
-) -> Result<usize, StoreError> {
-    let ended = ended_leases(txn.conn, since_ms, now)?;
-    for (session, message) in ended {
-        txn.changes.sessions.push(session);
-        txn.changes.leases_ended.push(message);
-    }
-    let over = finished(txn.conn, max_attempts, now)?;
-    let mut dead_letters = 0;
-    for (message, open, error) in &over {
-        if open.cancelled {
-            cancellation::stop(txn, open.session, *message, &drafts.text(*message), now)?;
-            continue;
-        }
-        let error =
-            error.clone().unwrap_or_else(|| "no answer before the last lease ran out".into());
-        dead_letter(txn, *message, open, Some(error), now)?;
-        dead_letters += 1;
-    }
-    // Whatever has become visible by the passing of time alone.
-    txn.changes.inbox = true;
-    txn.changes.deadlines_swept = true;
-    txn.changes.deadline_ms = next_deadline(txn.conn, now, over.len())?;
-    Ok(dead_letters)
-}
-
-/// Messages whose lease has run out after a moment.
-fn ended_leases(
-    conn: &Connection,
-    since_ms: i64,
-    now: Now,
-) -> Result<Vec<(SessionKey, MessageId)>, StoreError> {
-    let sql = "SELECT session, message FROM inbox
-               WHERE visible_at > ?1 AND visible_at <= ?2 AND lease_id IS NOT NULL";
-    let ended = conn
-        .prepare_cached(sql)?
-        .query_map((since_ms, now.steady_ms), |row| {
-            Ok((row.get("session")?, MessageId(row.get("message")?)))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(ended)
-}
-
-/// Messages that will not be leased again: out of attempts, or cancelled.
-fn finished(
-    conn: &Connection,
-    max_attempts: u32,
-    now: Now,
-) -> Result<Vec<(MessageId, Open, Option<String>)>, StoreError> {
-    let sql = "SELECT message, session, attempts, lease_id, visible_at, cancelled, last_error
-               FROM inbox WHERE visible_at <= ?1 AND (attempts >= ?2 OR cancelled)
-               ORDER BY visible_at, message LIMIT ?3";
-    let finished = conn
-        .prepare_cached(sql)?
-        .query_map((now.steady_ms, max_attempts, SWEEP_LIMIT), |row| {
-            Ok((MessageId(row.get("message")?), open(row)?, row.get("last_error")?))
-        })?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(finished)
-}
-
-/// At once when a sweep found more than it may take.
-fn next_deadline(conn: &Connection, now: Now, found: usize) -> Result<Option<i64>, StoreError> {
-    if found == SWEEP_LIMIT as usize {
-        return Ok(Some(now.steady_ms));
-    }
-    let sql = "SELECT min(visible_at) FROM inbox WHERE visible_at > ?1";
-    Ok(conn.prepare_cached(sql)?.query_row([now.steady_ms], |row| row.get(0))?)
 }
 
 fn open_messages(
