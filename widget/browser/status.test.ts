@@ -99,3 +99,15 @@ scene(
   },
   { limits: { awayAfterSeconds: 0.2 } },
 );
+
+scene(
+  "a page says in its own words that nobody is there",
+  async (stage) => {
+    const attributes = { "data-title": "Ask us", "data-away": "We bake. Back at six." };
+    const visitor = await stage.visit({ attributes });
+    await visitor.open();
+    await visitor.send("Anyone there?");
+    await visitor.away.getByText("We bake. Back at six.").waitFor();
+  },
+  { limits: { awayAfterSeconds: 0.2 } },
+);

@@ -7,8 +7,15 @@ export interface Settings {
   title?: string;
   greeting?: string;
   placeholder?: string;
+  /** Said while nobody is there to answer. */
+  away?: string;
+  /** Questions to begin with. */
+  starters?: readonly string[];
+  /** Whether a reply is heard. */
+  sound?: boolean;
   /** A CSS colour. */
   accent?: string;
+  theme?: "light" | "dark" | "auto";
   position?: "left" | "right";
   mode?: "popup" | "inline" | "full-page";
   /** A BCP 47 tag; else the page's language, else the browser's. */

@@ -2,7 +2,7 @@
 
 import { readOptions, type Settings } from "./options.ts";
 import { pageStorage, Store } from "./storage.ts";
-import { accentSheet, sheet } from "./styles.ts";
+import { ownSheet, sheet } from "./styles.ts";
 import { type Events, Widget } from "./widget.ts";
 import type { Metadata } from "./wire.ts";
 
@@ -105,7 +105,7 @@ export class PosternChat extends HTMLElement {
     const emit = this.#emit.bind(this);
     const widget = new Widget(options, () => this.#metadata, emit, signal);
     this.#widget = widget;
-    this.#root.adoptedStyleSheets = options.accent ? [sheet, accentSheet(options.accent)] : [sheet];
+    this.#root.adoptedStyleSheets = [sheet, ownSheet(options)];
     this.#root.replaceChildren(...widget.view.nodes);
     if (options.mode !== "popup") this.setAttribute("mode", options.mode);
     widget.view.resume(this.#left);

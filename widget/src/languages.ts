@@ -12,6 +12,7 @@ export const KEYS = [
   "close",
   "log",
   "earlier",
+  "latest",
   "send",
   "retry",
   "copy",
@@ -42,6 +43,7 @@ Open chat, # new message~Open chat, # new messages
 Close chat
 Conversation
 Show earlier messages
+Jump to latest
 Send message
 Try again
 Copy
@@ -67,6 +69,7 @@ Chat öffnen, # neue Nachricht~Chat öffnen, # neue Nachrichten
 Chat schließen
 Unterhaltung
 Frühere Nachrichten anzeigen
+Zum neuesten
 Nachricht senden
 Erneut versuchen
 Kopieren
@@ -92,6 +95,7 @@ Ouvrir la discussion, # nouveau message~Ouvrir la discussion, # nouveaux message
 Fermer la discussion
 Conversation
 Afficher les messages précédents
+Aller au plus récent
 Envoyer le message
 Réessayer
 Copier
@@ -117,6 +121,7 @@ Abrir el chat, # mensaje nuevo~Abrir el chat, # mensajes nuevos
 Cerrar el chat
 Conversación
 Mostrar mensajes anteriores
+Ir a lo último
 Enviar mensaje
 Reintentar
 Copiar
@@ -142,6 +147,7 @@ Abrir o chat, # mensagem nova~Abrir o chat, # mensagens novas
 Fechar o chat
 Conversa
 Mostrar mensagens anteriores
+Ir para a mais recente
 Enviar mensagem
 Tentar novamente
 Copiar
@@ -167,6 +173,7 @@ Não enviada:`,
 إغلاق المحادثة
 المحادثة
 عرض الرسائل السابقة
+الانتقال إلى الأحدث
 إرسال الرسالة
 إعادة المحاولة
 نسخ
@@ -192,6 +199,7 @@ Não enviada:`,
 关闭聊天
 对话
 显示更早的消息
+跳到最新
 发送消息
 重试
 复制
@@ -217,6 +225,7 @@ Não enviada:`,
 チャットを閉じる
 会話
 以前のメッセージを表示
+最新へ移動
 メッセージを送信
 再試行
 コピー

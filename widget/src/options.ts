@@ -1,6 +1,6 @@
 /** What a page may choose: as a settings object, or in `data-*` attributes of the same names. */
 
-import { chooseLanguage, isRightToLeft, speak, type Texts, texts } from "./texts.ts";
+import { chooseLanguage, isRightToLeft, speak, type Texts } from "./texts.ts";
 
 export type Mode = "popup" | "inline" | "full-page";
 
@@ -10,7 +10,15 @@ export interface Settings {
   title?: string | undefined;
   greeting?: string | undefined;
   placeholder?: string | undefined;
+  /** Said while nobody is there to answer. */
+  away?: string | undefined;
+  /** Questions to begin with; in an attribute, with bars between them. */
+  starters?: string | readonly string[] | undefined;
+  /** Whether a reply is heard; "false" and absence mean it is not. */
+  sound?: string | boolean | undefined;
   accent?: string | undefined;
+  /** `light` or `dark`; else as the visitor's system is. */
+  theme?: string | undefined;
   position?: string | undefined;
   mode?: string | undefined;
   lang?: string | undefined;
@@ -22,11 +30,11 @@ export interface Settings {
 export interface Options {
   /** The relay's address, without a slash at its end. */
   readonly relay: string;
-  readonly title: string;
-  readonly greeting: string;
-  readonly placeholder: string;
+  readonly starters: readonly string[];
+  readonly hasSound: boolean;
   /** A CSS colour; absent when none, or none that the browser knows, was given. */
   readonly accent: string | undefined;
+  readonly theme: "light" | "dark" | undefined;
   readonly position: "left" | "right";
   readonly mode: Mode;
   /** A BCP 47 tag. */
@@ -39,19 +47,34 @@ export function readOptions(settings: Settings): Options {
   const { accent, lang } = settings;
   const tags = [lang, document.documentElement.lang, ...navigator.languages];
   const language = chooseLanguage(tags);
-  speak(language, settings.texts);
+  speak(language, ownTexts(settings));
   const isRtl = settings.dir ? settings.dir === "rtl" : isRightToLeft(language);
   return {
     relay: relayAddress(settings.relay ?? ""),
-    title: settings.title || texts.title,
-    greeting: settings.greeting || texts.greeting,
-    placeholder: settings.placeholder || texts.placeholder,
+    starters: listOf(settings.starters),
+    hasSound: settings.sound !== undefined && String(settings.sound) !== "false",
     accent: accent && CSS.supports("color", accent) ? accent : undefined,
+    theme: oneOf(["light", "dark"], settings.theme),
     position: oneOf(["left", "right"], settings.position) ?? (isRtl ? "left" : "right"),
     mode: oneOf(["popup", "inline", "full-page"], settings.mode) ?? "popup",
     language,
     direction: isRtl ? "rtl" : "ltr",
   };
+}
+
+/** The words that a page is likely to have of its own are settings by themselves. */
+function ownTexts(settings: Settings): Partial<Texts> {
+  const own = { ...settings.texts };
+  for (const key of ["title", "greeting", "placeholder", "away"] as const) {
+    const text = settings[key];
+    if (text) own[key] = text;
+  }
+  return own;
+}
+
+function listOf(value: string | readonly string[] = []): readonly string[] {
+  const items = typeof value === "string" ? value.split("|") : value;
+  return items.map((item) => item.trim()).filter(Boolean);
 }
 
 function oneOf<T extends string>(choices: readonly T[], text: string | undefined): T | undefined {

@@ -2,17 +2,19 @@
 
 import markdown from "./markdown.css";
 import modes from "./modes.css";
+import type { Options } from "./options.ts";
 import base from "./styles.css";
 
 /** Shared by all elements of the page. */
 export const sheet = new CSSStyleSheet();
 sheet.replaceSync(base + markdown + modes);
 
-/** The accent as `data-accent` asks; a rule of the page for the element overrides it. */
-export function accentSheet(color: string): CSSStyleSheet {
+/** What the page's settings ask for; a rule of the page for the element overrides it. */
+export function ownSheet({ accent, theme }: Options): CSSStyleSheet {
   const own = new CSSStyleSheet();
   own.replaceSync(":host{}");
-  const rule = own.cssRules[0] as CSSStyleRule;
-  rule.style.setProperty("--postern-accent", color);
+  const { style } = own.cssRules[0] as CSSStyleRule;
+  if (accent) style.setProperty("--postern-accent", accent);
+  if (theme) style.colorScheme = theme;
   return own;
 }

@@ -7,7 +7,9 @@ import { Bubble } from "./view/bubble.ts";
 import { Composer, type ComposerActions } from "./view/composer.ts";
 import { button, element, icon } from "./view/dom.ts";
 import { CLOSE } from "./view/icons.ts";
+import { followKeyboard } from "./view/keyboard.ts";
 import { Log, type LogActions } from "./view/log.ts";
+import { Starters } from "./view/starters.ts";
 
 export interface Actions extends LogActions, ComposerActions {
   opened(): void;
@@ -27,21 +29,29 @@ export class View {
   #panel: HTMLElement;
   #log: Log;
   #away: HTMLElement;
+  #starters: Starters;
   #composer: Composer;
   #actions: Actions;
 
-  constructor(options: Options, actions: Actions) {
+  /** Until the signal aborts, it follows the size of the screen. */
+  constructor(options: Options, actions: Actions, signal: AbortSignal) {
     this.#mode = options.mode;
     this.#actions = actions;
     this.#bubble = new Bubble(() => this.open());
-    this.#log = new Log(options.greeting, actions);
+    this.#log = new Log(actions);
+    this.#starters = new Starters(options.starters, (text) => {
+      this.#composer.focus();
+      actions.send(text);
+    });
     this.#away = element("div", { part: "away", id: "away", role: "status" });
-    this.#composer = new Composer(options.placeholder, actions);
+    this.#composer = new Composer(actions);
     this.#panel = element(
       "section",
       { part: "panel", role: this.#isPopup ? "dialog" : "region", "aria-labelledby": "title" },
-      this.#header(options.title),
+      this.#header(),
       this.#log.node,
+      this.#log.latest,
+      this.#starters.node,
       this.#away,
       this.#composer.node,
     );
@@ -55,6 +65,7 @@ export class View {
       node.lang = options.language;
       node.dir = options.direction;
     }
+    followKeyboard(this.#panel, signal);
     this.#setOpen(!this.#isPopup);
   }
 
@@ -97,6 +108,7 @@ export class View {
     const { unread, activity } = conversation;
     this.#bubble.unread = unread;
     this.#log.show(conversation);
+    this.#starters.node.hidden = conversation.rows.length > 0;
     this.#composer.show(activity);
     const away = activity.isHostAway ? texts.away : "";
     if (this.#away.textContent !== away) this.#away.textContent = away;
@@ -106,8 +118,8 @@ export class View {
     return this.#mode === "popup";
   }
 
-  #header(title: string): HTMLElement {
-    const heading = element("h2", { part: "title", id: "title", dir: "auto" }, title);
+  #header(): HTMLElement {
+    const heading = element("h2", { part: "title", id: "title", dir: "auto" }, texts.title);
     const close = button("close", icon(CLOSE), texts.close);
     close.addEventListener("click", () => this.close());
     close.hidden = !this.#isPopup;

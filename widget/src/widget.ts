@@ -3,7 +3,9 @@
 import { Chat } from "./chat.ts";
 import { oncePerFrame } from "./frame.ts";
 import type { Options } from "./options.ts";
+import { chime } from "./sound.ts";
 import { pageStorage } from "./storage.ts";
+import { PageTitle } from "./title.ts";
 import { View } from "./view.ts";
 import type { Entry, Metadata } from "./wire.ts";
 
@@ -27,6 +29,8 @@ export class Widget {
   #chat: Chat;
   #emit: Emit;
   #metadata: () => Metadata | undefined;
+  #title = new PageTitle();
+  #hasSound: boolean;
   #unread = 0;
 
   /** `metadata` is asked for what goes along with each message. */
@@ -38,19 +42,24 @@ export class Widget {
   ) {
     this.#metadata = metadata;
     this.#emit = emit;
+    this.#hasSound = options.hasSound;
     this.#chat = new Chat(options.relay, { storage: pageStorage() }, signal);
     const chat = this.#chat;
-    this.view = new View(options, {
-      send: (text) => this.send(text),
-      stop: () => chat.stop(),
-      retry: (name) => chat.retry(name),
-      loadEarlier: () => chat.loadEarlier(),
-      opened: () => {
-        chat.conversation.markSeen();
-        emit("open", undefined);
+    this.view = new View(
+      options,
+      {
+        send: (text) => this.send(text),
+        stop: () => chat.stop(),
+        retry: (name) => chat.retry(name),
+        loadEarlier: () => chat.loadEarlier(),
+        opened: () => {
+          emit("open", undefined);
+          this.#count();
+        },
+        closed: () => emit("close", undefined),
       },
-      closed: () => emit("close", undefined),
-    });
+      signal,
+    );
     this.#listen(signal);
   }
 
@@ -74,6 +83,10 @@ export class Widget {
     };
     conversation.addEventListener("change", onChange, { signal });
     conversation.addEventListener("reply", (event) => this.#tellReply(event), { signal });
+    document.addEventListener("visibilitychange", () => this.#count(), { signal });
+    signal.addEventListener("abort", () => {
+      this.#title.unread = 0;
+    });
     addEventListener("online", () => this.#chat.wake(), { signal });
     addEventListener("storage", ({ key }) => this.#chat.sync(key), { signal });
   }
@@ -81,10 +94,11 @@ export class Widget {
   /** Counts what is unread; at once, since a page in the background paints no frames. */
   #count(): void {
     const { conversation } = this.#chat;
-    if (this.view.isOpen) conversation.markSeen();
+    if (this.view.isOpen && !document.hidden) conversation.markSeen();
     const count = conversation.unread;
     if (count === this.#unread) return;
     this.#unread = count;
+    this.#title.unread = count;
     this.#emit("unread", { count });
   }
 
@@ -92,5 +106,6 @@ export class Widget {
     if (!(event instanceof CustomEvent)) return;
     const { id, role, text, timestamp }: Entry = event.detail;
     this.#emit("message", { id, role, text, timestamp });
+    if (this.#hasSound) chime();
   }
 }

@@ -4,6 +4,9 @@ import { counted, texts } from "../texts.ts";
 import { button, icon } from "./dom.ts";
 import { CHAT } from "./icons.ts";
 
+/** There is room for one digit. */
+const MAX_SHOWN = 9;
+
 export class Bubble {
   readonly node = button("bubble", icon(CHAT), texts.open);
 
@@ -18,7 +21,7 @@ export class Bubble {
   }
 
   set unread(count: number) {
-    this.node.dataset.unread = String(count);
+    this.node.dataset.unread = count > MAX_SHOWN ? `${MAX_SHOWN}+` : String(count);
     const label = count > 0 ? counted(texts.openUnread, count) : texts.open;
     this.node.setAttribute("aria-label", label);
   }

@@ -22,13 +22,13 @@ export class Composer {
   #button: HTMLButtonElement;
   #activity: Activity | undefined;
 
-  constructor(placeholder: string, actions: ComposerActions) {
+  constructor(actions: ComposerActions) {
     this.#actions = actions;
     this.#input = element("textarea", {
       part: "input",
       rows: "1",
-      placeholder,
-      "aria-label": placeholder,
+      placeholder: texts.placeholder,
+      "aria-label": texts.placeholder,
       "aria-describedby": "away",
       autocomplete: "off",
       enterkeyhint: "send",

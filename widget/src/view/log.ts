@@ -4,7 +4,9 @@ import type { Conversation } from "../conversation.ts";
 import { isDraft } from "../draft.ts";
 import type { Row } from "../row.ts";
 import { texts } from "../texts.ts";
-import { button, element } from "./dom.ts";
+import { dayNode, dayOf } from "./days.ts";
+import { button, element, icon } from "./dom.ts";
+import { DOWN } from "./icons.ts";
 import { messageNode, updateMessage } from "./message.ts";
 import { Waiting } from "./waiting.ts";
 
@@ -19,25 +21,30 @@ export interface LogActions {
 interface Shown {
   readonly row: Row;
   readonly node: HTMLElement;
+  readonly day: number;
 }
 
 export class Log {
   readonly node: HTMLElement;
+  /** There while the newest message is out of sight; not a part of what is read out. */
+  readonly latest = button("latest", icon(DOWN), texts.latest);
 
   #actions: LogActions;
   #earlier: HTMLButtonElement;
   #greeting: HTMLElement;
   #waiting = new Waiting();
   #shown = new Map<string, Shown>();
+  /** By the name of the row that each stands before. */
+  #days = new Map<string, HTMLElement>();
   #scrollTop = 0;
   /** Whether the visitor was reading the newest message when they last scrolled. */
   #isAtEnd = true;
 
-  constructor(greeting: string, actions: LogActions) {
+  constructor(actions: LogActions) {
     this.#actions = actions;
     this.#earlier = button("earlier", texts.earlier);
     this.#earlier.addEventListener("click", () => this.#loadEarlier());
-    this.#greeting = element("div", { part: "greeting", dir: "auto" }, greeting);
+    this.#greeting = element("div", { part: "greeting", dir: "auto" }, texts.greeting);
     this.node = element("div", {
       part: "log",
       role: "log",
@@ -47,6 +54,11 @@ export class Log {
     });
     this.node.append(this.#earlier, this.#greeting, this.#waiting.node);
     this.node.addEventListener("scroll", () => this.#onScroll());
+    this.latest.hidden = true;
+    this.latest.addEventListener("click", () => {
+      this.node.focus({ preventScroll: true });
+      this.scrollToEnd();
+    });
     // As the composer grows or a keyboard slides in, the newest message is not to be covered.
     new ResizeObserver(() => {
       if (this.#isAtEnd) this.scrollToEnd();
@@ -67,11 +79,13 @@ export class Log {
 
     if (this.#isAtEnd || hasOwnNews) this.scrollToEnd();
     else if (oldest?.isConnected) this.node.scrollTop = scrollTop + oldest.offsetTop - offset;
+    this.latest.hidden = this.#isAtEnd;
   }
 
   scrollToEnd(): void {
     this.node.scrollTop = this.node.scrollHeight;
     this.#isAtEnd = true;
+    this.latest.hidden = true;
   }
 
   #onScroll(): void {
@@ -80,28 +94,41 @@ export class Log {
     const tolerance = scrollTop < this.#scrollTop ? 1 : END_TOLERANCE;
     this.#isAtEnd = scrollHeight - scrollTop - clientHeight <= tolerance;
     this.#scrollTop = scrollTop;
+    this.latest.hidden = this.#isAtEnd;
   }
 
-  /** Makes the children follow the rows. */
+  /** Makes the children follow the rows, with the days between them. */
   #showRows(rows: readonly Row[]): void {
-    const before = this.#shown;
+    const [before, days] = [this.#shown, this.#days];
     this.#shown = new Map();
-    let previous: Element = this.#greeting;
+    this.#days = new Map();
+    let last: Element = this.#greeting;
+    let day = dayOf(Date.now());
     for (const row of rows) {
-      const node = this.#nodeFor(row, before.get(row.name));
+      const shown = this.#shownRow(row, before.get(row.name));
+      if (shown.day !== day) last = follow(last, this.#dayBefore(row, shown.day, days));
+      last = follow(last, shown.node);
+      day = shown.day;
       before.delete(row.name);
-      if (previous.nextSibling !== node) previous.after(node);
-      this.#shown.set(row.name, { row, node });
-      previous = node;
     }
     for (const { node } of before.values()) node.remove();
+    for (const node of days.values()) node.remove();
   }
 
-  #nodeFor(row: Row, shown: Shown | undefined): HTMLElement {
+  #shownRow(row: Row, former: Shown | undefined): Shown {
     const retry = (name: string) => this.#retry(name);
-    if (!shown) return messageNode(row, retry);
-    updateMessage(shown.node, shown.row, row, retry);
-    return shown.node;
+    if (former) updateMessage(former.node, former.row, row, retry);
+    const day = former?.row.at === row.at ? former.day : dayOf(row.at);
+    const shown = { row, node: former?.node ?? messageNode(row, retry), day };
+    this.#shown.set(row.name, shown);
+    return shown;
+  }
+
+  #dayBefore(row: Row, day: number, former: Map<string, HTMLElement>): HTMLElement {
+    const node = former.get(row.name) ?? dayNode(day);
+    former.delete(row.name);
+    this.#days.set(row.name, node);
+    return node;
   }
 
   #oldestNode(): HTMLElement | undefined {
@@ -129,4 +156,10 @@ export class Log {
     this.node.focus({ preventScroll: true });
     this.#actions.retry(name);
   }
+}
+
+/** Puts a node after another one, unless it is there already. */
+function follow(last: Element, node: Element): Element {
+  if (last.nextSibling !== node) last.after(node);
+  return node;
 }

@@ -3,6 +3,7 @@
 import { isDraft } from "../draft.ts";
 import type { Row } from "../row.ts";
 import { texts } from "../texts.ts";
+import { timeOf } from "./days.ts";
 import { button, element } from "./dom.ts";
 import { showMarkdown } from "./markdown.ts";
 
@@ -12,7 +13,8 @@ export function messageNode(row: Row, retry: Retry): HTMLElement {
   const from = element("span", { class: "unseen" });
   const text = element("div", { part: "text", dir: "auto" });
   const part = row.role === "system" ? "message notice" : "message";
-  const node = element("div", { part, "data-role": row.role }, from, text);
+  const data = { "data-role": row.role, "data-time": timeOf(row.at) };
+  const node = element("div", { part, ...data }, from, text);
   showFrom(node, row);
   showText(text, row);
   showState(node, row, retry);
