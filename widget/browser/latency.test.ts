@@ -15,7 +15,7 @@ scene("an agent's first words are on the screen in milliseconds", async (stage) 
   const took: number[] = [];
   for (let number = 0; number < REPLIES; number++) {
     await visitor.send("Say something.");
-    const answer = await agent.begins("");
+    const answer = await agent.begins();
     const word = `word${number}.`;
     const seen = appears(visitor.page, word);
     // The page must be looking before there is something to see.

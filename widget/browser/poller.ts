@@ -70,7 +70,7 @@ export class Agent {
   }
 
   /** Begins to answer the next question; what is written into the result follows. */
-  async begins(text: string): Promise<ServerResponse> {
+  async begins(text = ""): Promise<ServerResponse> {
     const { response } = await this.#next();
     response.socket?.setNoDelay();
     response.setHeader("Content-Type", "text/plain; charset=utf-8");
