@@ -20,7 +20,7 @@ interface Answer {
 
 export class HandPoller {
   #api: string;
-  #life = new AbortController();
+  #held = new AbortController();
 
   /** `relay` is the relay's address. */
   constructor(relay: string) {
@@ -39,13 +39,18 @@ export class HandPoller {
 
   async call(path: string, body: object): Promise<Answer> {
     const headers = { Authorization: `Bearer ${API_KEY}`, Connection: "close" };
-    const init = { method: "POST", headers, body: JSON.stringify(body), signal: this.#life.signal };
+    const init = { method: "POST", headers, body: JSON.stringify(body), signal: this.#held.signal };
     return (await fetch(this.#api + path, init)).json();
   }
 
   /** Ends the calls that are held. */
+  hangUp(): void {
+    this.#held.abort();
+    this.#held = new AbortController();
+  }
+
   async close(): Promise<void> {
-    this.#life.abort();
+    this.hangUp();
   }
 }
 

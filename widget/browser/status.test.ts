@@ -89,12 +89,16 @@ scene(
     const pulling = poller.lease();
     await visitor.waiting.waitFor();
     await visitor.away.getByText(AWAY).waitFor({ state: "detached" });
-    await lease.finishes("Here I am.");
-    await visitor.sees("You said: Anyone there?", "Reply: Here I am.");
+    await lease.writes("", "Finding the light");
+    await visitor.progress.getByText("Finding the light").waitFor();
 
-    await poller.close();
+    poller.hangUp();
     await assert.rejects(pulling);
     await visitor.away.getByText(AWAY).waitFor();
+    await visitor.progress.waitFor({ state: "hidden" });
+    assert.equal(await visitor.waiting.isVisible(), false);
+
+    await lease.finishes("Here I am.");
     await visitor.sees("You said: Anyone there?", "Reply: Here I am.");
   },
   { limits: { awayAfterSeconds: 0.2 } },

@@ -17,11 +17,12 @@ export class Waiting {
     this.node = element("div", { part: "waiting" }, this.#dots, this.#progress);
   }
 
-  /** While the host is away nobody writes, so there are no dots either. */
   show({ awaited, phase, progress = "", isHostAway }: Activity, hasText: boolean): void {
     const words = phase === "working" ? progress : texts[phase];
-    this.#dots.hidden = hasText || isHostAway;
-    this.node.hidden = awaited === undefined || (this.#dots.hidden && words === "");
+    // While the host is away nobody writes, whatever was told before.
+    const isIdle = awaited === undefined || (isHostAway && phase !== "stopping");
+    this.#dots.hidden = hasText;
+    this.node.hidden = isIdle || (hasText && words === "");
     // What stays the same is not to be read out again.
     if (this.#progress.textContent !== words) this.#progress.textContent = words;
   }
