@@ -62,14 +62,16 @@ fn expire(
     Ok(dead_letters)
 }
 
-/// Messages whose lease has run out after a moment.
+/// Messages whose lease has run out after a moment and that will be leased again or given up. What
+/// was written to a cancelled one is kept until it is stopped, by the next sweep if not by this.
 fn ended_leases(
     conn: &Connection,
     since_ms: i64,
     now: Now,
 ) -> Result<Vec<(SessionKey, MessageId)>, StoreError> {
     let sql = "SELECT session, message FROM inbox
-               WHERE visible_at > ?1 AND visible_at <= ?2 AND lease_id IS NOT NULL";
+               WHERE visible_at > ?1 AND visible_at <= ?2 AND lease_id IS NOT NULL
+               AND NOT cancelled";
     let ended = conn
         .prepare_cached(sql)?
         .query_map((since_ms, now.steady_ms), |row| {
