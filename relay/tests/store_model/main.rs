@@ -26,7 +26,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn the_store_does_what_its_model_does(ops in vec(op(), 1..60)) {
+    fn the_store_does_what_its_model_does(ops in vec(op(), 1..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         runtime.block_on(async {
             let mut run = Run::start();

@@ -63,8 +63,7 @@ impl Run {
         let store = self.store.clone();
         let woken = store.inbox_changed();
         let (leasable, swept_at) = (self.model.leasable(), self.model.swept_at);
-        let before: Vec<_> =
-            self.keys.iter().enumerate().map(|(i, _)| self.model.view(i)).collect();
+        let before = self.model.views();
         self.model.may_tell = None;
         self.apply(op).await?;
         match op {
@@ -102,9 +101,10 @@ impl Run {
                 let (id, lease) = self.message_under(message, lease);
                 self.nack(id, lease, retry_ms, dead_letter).await
             }
-            Op::Chunk { message, lease, piece } => {
+            Op::Chunk { message, lease, piece, read } => {
                 let (id, lease) = self.message_under(message, lease);
-                self.chunk(id, self.new_chunk(id, lease, piece)).await
+                self.chunk(id, self.new_chunk(id, lease, piece)).await?;
+                if read { self.read_draft(id) } else { Ok(()) }
             }
             Op::Requeue(message) => self.requeue(self.message(message)).await,
             Op::Drop(message) => self.drop_dead_letter(self.message(message)).await,

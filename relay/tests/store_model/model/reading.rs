@@ -11,13 +11,29 @@ use super::{Draft, IP_ADDRESS, Model, Said, Session};
 pub(crate) struct View {
     pub(crate) entries: usize,
     /// What waits now, and what those know who have not been told yet whose lease ran out.
-    pub(crate) waiting: [Option<Waiting>; 2],
-    pub(crate) written: (String, Option<String>),
+    waiting: [Option<Waiting>; 2],
+    written: (String, Option<String>),
+}
+
+impl View {
+    /// What is told of a change: true when something was stored or what waits came further, false
+    /// when only the reply that is being written did.
+    pub(crate) fn told(&self, after: &View) -> Option<bool> {
+        if (self.entries, self.waiting) != (after.entries, after.waiting) {
+            return Some(true);
+        }
+        (self.written != after.written).then_some(false)
+    }
 }
 
 impl Model {
+    pub(crate) fn views(&self) -> Vec<View> {
+        (0..self.sessions.len()).map(|session| self.view(session)).collect()
+    }
+
     pub(crate) fn view(&self, session: usize) -> View {
-        let draft = self.draft(session).cloned().unwrap_or_default();
+        let turn = self.sessions[session].turn;
+        let draft = turn.and_then(|message| self.draft(message)).cloned().unwrap_or_default();
         View {
             entries: self.entries(session).len(),
             waiting: [self.now.steady_ms, self.swept_at].map(|at_ms| self.waiting(session, at_ms)),
@@ -25,9 +41,9 @@ impl Model {
         }
     }
 
-    /// The reply that is being written in a session.
-    pub(crate) fn draft(&self, session: usize) -> Option<&Draft> {
-        self.find_open(self.sessions[session].turn?)?.draft.as_ref()
+    /// The reply that is being written to a message.
+    pub(crate) fn draft(&self, message: MessageId) -> Option<&Draft> {
+        self.find_open(message)?.draft.as_ref()
     }
 
     pub(crate) fn entries(&self, session: usize) -> Vec<Entry> {
@@ -107,11 +123,5 @@ impl Model {
             ip_address: Some(IP_ADDRESS.into()),
             metadata: metadata.clone(),
         }
-    }
-
-    /// The visitors' messages, each with the reply that is being written to it.
-    pub(crate) fn drafts(&self) -> impl Iterator<Item = (MessageId, Option<&Draft>)> {
-        let asked = self.said.iter().filter(|said| said.entry.role == Role::Visitor);
-        asked.map(|said| (said.entry.id, said.open().and_then(|open| open.draft.as_ref())))
     }
 }

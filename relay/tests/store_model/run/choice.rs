@@ -42,8 +42,7 @@ impl Run {
     }
 
     pub(super) fn new_chunk(&self, message: MessageId, lease: LeaseId, piece: Piece) -> NewChunk {
-        let draft = self.model.find_open(message).and_then(|open| open.draft.as_ref());
-        let known = draft.map_or("", |draft| &draft.text);
+        let known = self.model.draft(message).map_or("", |draft| &draft.text);
         let offset = match piece.begin {
             Begin::AtEnd => known.len(),
             Begin::Within(n) => usize::from(n) % (known.len() + 1),

@@ -15,11 +15,6 @@ impl Run {
         let Some(session) = usize::from(look.session).checked_rem(self.keys.len()) else {
             return Ok(());
         };
-        if let (Some(message), Some(draft)) =
-            (self.model.sessions[session].turn, self.model.draft(session))
-        {
-            self.watchers[session].read(&self.store, message, draft)?;
-        }
         self.read_session(session, look).await?;
         self.read_lists(session, look).await
     }
