@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { holdPosts } from "./network.ts";
+import { Reader } from "./reader.ts";
 import { scene } from "./stage.ts";
+import { until } from "./until.ts";
 
 scene("a message is shown at once, sent, answered, and there after a reload", async (stage) => {
   const agent = await stage.agent();
@@ -21,6 +23,26 @@ scene("a message is shown at once, sent, answered, and there after a reload", as
   await visitor.page.reload();
   await visitor.open();
   await visitor.sees("You said: When do you open?", "Reply: At six.");
+});
+
+scene("earlier messages are shown when they are asked for, and not read out", async (stage) => {
+  const visitor = await stage.visit();
+  await visitor.open();
+  await visitor.send("Tell me all");
+  const lease = await stage.handPoller().lease();
+  await lease.finishes("0");
+  for (let number = 1; number < 60; number++) await lease.adds(String(number));
+
+  await visitor.page.reload();
+  await visitor.open();
+  const messages = visitor.widget.locator("[part~=message]");
+  await until(() => messages.count(), 50);
+  const reader = await Reader.listen(visitor.page);
+  await visitor.widget.getByRole("button", { name: "Show earlier messages" }).click();
+  await until(() => messages.count(), 61);
+  assert.deepEqual(await reader.said(), []);
+  await lease.adds("60");
+  await until(() => reader.said(), ["Reply:\n60"]);
 });
 
 scene("what is sent in one tab shows in the other, each once", async (stage) => {

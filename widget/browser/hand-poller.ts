@@ -84,6 +84,13 @@ export class Lease {
     await this.#reply({ response: this.#text + text });
   }
 
+  /** Says something of the agent's own accord. */
+  async adds(response: string): Promise<void> {
+    const { session_id } = this.#leased;
+    const { data, type } = await this.#poller.call("/outbox", { session_id, response });
+    assert(data, type);
+  }
+
   /** Resolves once the visitor has stopped it, with what had been written posted. */
   async stops(): Promise<void> {
     const { data } = await this.#post("extend", { lease_seconds: 600, wait_seconds: HOLD_SECONDS });

@@ -145,8 +145,11 @@ export class Log {
       // The button stays; pressing it again is the retry.
     } finally {
       this.#earlier.disabled = false;
+      // The next frame draws it; what comes with the one after that is news again.
       requestAnimationFrame(() => {
-        this.node.ariaLive = "polite";
+        requestAnimationFrame(() => {
+          this.node.ariaLive = "polite";
+        });
       });
     }
   }
