@@ -44,7 +44,8 @@ CREATE TABLE message (
     sent_at     INTEGER,                          -- by the sender's own clock, when it was told
     metadata    TEXT,                             -- JSON object
     idempotency BLOB,                             -- hash of the idempotency key, per session
-    stopped     INTEGER NOT NULL DEFAULT 0        -- a reply that the visitor stopped
+    stopped     INTEGER NOT NULL DEFAULT 0,       -- a reply that the visitor stopped
+    quick_replies TEXT                            -- JSON array of texts that a reply offers; null for none
 ) STRICT;
 
 -- A conversation in order: the row's id is the index's hidden second column.

@@ -7,6 +7,7 @@ mod error;
 mod exec;
 mod http;
 mod openai;
+mod quick_replies;
 mod reply;
 mod service;
 
@@ -20,6 +21,7 @@ pub use error::AgentError;
 pub use exec::{Exec, ExecArgs};
 pub use http::{Http, HttpArgs};
 pub use openai::{OpenAi, OpenAiArgs};
+pub use quick_replies::QuickReplies;
 
 /// Whoever answers the visitors.
 #[derive(Debug)]

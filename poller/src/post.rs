@@ -95,7 +95,7 @@ enum Progress {
 async fn post(bridge: &Bridge, outgoing: &Outgoing) -> Result<Progress, PollerError> {
     let message = outgoing.message_id;
     let told = match &outgoing.outcome {
-        Outcome::Answered { reply, at, stopped } => {
+        Outcome::Answered { reply, quick_replies, at, stopped } => {
             let body = PostReply {
                 session_id: outgoing.session_id.clone(),
                 response: reply.clone(),
@@ -103,6 +103,7 @@ async fn post(bridge: &Bridge, outgoing: &Outgoing) -> Result<Progress, PollerEr
                 lease_id: Some(outgoing.lease_id.clone()),
                 timestamp: Some(*at),
                 stopped: *stopped,
+                quick_replies: quick_replies.clone(),
             };
             bridge.relay.reply(&body, &idempotency_key(outgoing)).await.map(drop)
         }

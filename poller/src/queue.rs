@@ -16,6 +16,8 @@ use rusqlite::{
     Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, named_params,
 };
 use rusqlite_migration::{M, Migrations};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::{task, time};
 use tracing::{info, warn};
 
@@ -104,6 +106,8 @@ pub enum Outcome {
     Answered {
         /// Its text.
         reply: String,
+        /// What the visitor may answer by a click.
+        quick_replies: Vec<String>,
         /// When it was there.
         at: Timestamp,
         /// Whether the visitor stopped it: the text is what was written by then, perhaps nothing.
@@ -243,8 +247,8 @@ impl Queue {
     /// Only the database's own.
     pub async fn settle(&self, message: MessageId, outcome: Outcome) -> Result<(), QueueError> {
         self.write(move |tx| match &outcome {
-            Outcome::Answered { reply, at, stopped } => {
-                settle_answered(tx, message, reply, *at, *stopped)
+            Outcome::Answered { reply, quick_replies, at, stopped } => {
+                settle_answered(tx, message, reply, quick_replies, *at, *stopped)
             }
             Outcome::Failed { error, retry_after_seconds } => {
                 let sql = "UPDATE job SET state = 'failed', error = ?2, retry_after_seconds = ?3,
@@ -386,8 +390,6 @@ fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<()>
                        :lease, :attempts, 'leased')
                ON CONFLICT (message_id) DO UPDATE
                SET lease_id = excluded.lease_id, attempts = excluded.attempts";
-    let metadata = serde_json::to_string(&leased.metadata)
-        .map_err(|cause| rusqlite::Error::ToSqlConversionFailure(cause.into()))?;
     tx.prepare_cached(sql)?
         .execute(named_params! {
             ":id": leased.id.0,
@@ -395,7 +397,7 @@ fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<()>
             ":uid": leased.uid.as_str(),
             ":message": leased.message,
             ":timestamp": timestamp,
-            ":metadata": metadata,
+            ":metadata": json(&leased.metadata)?,
             ":lease": leased.lease_id.as_str(),
             ":attempts": leased.attempts,
         })
@@ -406,12 +408,14 @@ fn settle_answered(
     tx: &Transaction<'_>,
     message: MessageId,
     reply: &str,
+    quick_replies: &[String],
     at: Timestamp,
     stopped: bool,
 ) -> rusqlite::Result<()> {
-    let sql = "UPDATE job SET state = 'answered', reply = ?2, settled_at = ?3, stopped = ?4
+    let sql = "UPDATE job SET state = 'answered', reply = ?2, quick_replies = ?3, settled_at = ?4,
+                   stopped = ?5
                WHERE message_id = ?1 AND state = 'leased'";
-    let row = (message.0, reply, at.as_millisecond(), stopped);
+    let row = (message.0, reply, json(&quick_replies)?, at.as_millisecond(), stopped);
     if tx.prepare_cached(sql)?.execute(row)? == 0 {
         return Ok(());
     }
@@ -452,15 +456,13 @@ fn turn(row: &Row<'_>) -> rusqlite::Result<Turn> {
 }
 
 fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
-    let metadata = serde_json::from_str(row.get_ref("metadata")?.as_str()?)
-        .map_err(|cause| FromSqlError::Other(cause.into()))?;
     Ok(Job {
         message_id: MessageId(row.get("message_id")?),
         session_id: text(row, "session_id")?,
         uid: text(row, "uid")?,
         message: row.get("message")?,
         timestamp: text(row, "timestamp")?,
-        metadata,
+        metadata: from_json(row, "metadata")?,
         attempts: row.get("attempts")?,
     })
 }
@@ -469,8 +471,12 @@ fn outgoing(row: &Row<'_>) -> rusqlite::Result<Outgoing> {
     let outcome = match row.get_ref("state")?.as_str()? {
         "answered" => {
             let at = Timestamp::from_millisecond(row.get("settled_at")?);
-            let (reply, stopped) = (row.get("reply")?, row.get("stopped")?);
-            Outcome::Answered { reply, at: at.unwrap_or_default(), stopped }
+            Outcome::Answered {
+                reply: row.get("reply")?,
+                quick_replies: from_json(row, "quick_replies")?,
+                at: at.unwrap_or_default(),
+                stopped: row.get("stopped")?,
+            }
         }
         _ => Outcome::Failed {
             error: row.get("error")?,
@@ -494,6 +500,17 @@ fn text<T: std::str::FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<T
     row.get_ref(column)?.as_str()?.parse().map_err(|_| FromSqlError::InvalidType.into())
 }
 
+fn json(value: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|cause| rusqlite::Error::ToSqlConversionFailure(cause.into()))
+}
+
+/// A column that holds JSON.
+fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(row.get_ref(column)?.as_str()?)
+        .map_err(|cause| FromSqlError::Other(cause.into()).into())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -513,7 +530,8 @@ mod tests {
 
     fn answered(reply: &str) -> Outcome {
         let at = Timestamp::from_second(9).unwrap();
-        Outcome::Answered { reply: reply.into(), at, stopped: false }
+        let quick_replies = vec!["Thanks".into()];
+        Outcome::Answered { reply: reply.into(), quick_replies, at, stopped: false }
     }
 
     fn open(folder: &tempfile::TempDir) -> Queue {

@@ -13,6 +13,7 @@ CREATE TABLE job (
     state               TEXT    NOT NULL CHECK (state IN ('leased', 'answered', 'failed')),
     reply               TEXT,                  -- of an answered one
     stopped             INTEGER NOT NULL DEFAULT 0, -- whether the visitor stopped that reply
+    quick_replies       TEXT,                  -- JSON array of texts that go with that reply
     error               TEXT,                  -- of a failed one
     retry_after_seconds INTEGER,               -- of a failed one; null gives it up for good
     settled_at          INTEGER                -- when it was answered or failed, ms since 1970

@@ -135,7 +135,7 @@ async fn work_on(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
     let draft = Draft::default();
     let outcome = tokio::select! {
         answer = bridge.agent.write_answer(&question, &draft) => {
-            Some(outcome(answer, &draft, attempts))
+            Some(outcome(answer, message, &draft, attempts))
         }
         refused = show::run(bridge, message, &draft) => refused?.map(refusal),
         lost = lease::keep(bridge, message, &draft) => lost.map(|()| None)?,
@@ -155,16 +155,35 @@ async fn work_on(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
     Ok(())
 }
 
-fn outcome(answer: Result<String, AgentError>, draft: &Draft, attempts: u32) -> Outcome {
+fn outcome(
+    answer: Result<String, AgentError>,
+    message: MessageId,
+    draft: &Draft,
+    attempts: u32,
+) -> Outcome {
     let at = Timestamp::now();
     match answer {
-        Ok(reply) => Outcome::Answered { reply, at, stopped: false },
-        Err(AgentError::Cancelled) => Outcome::Answered { reply: draft.text(), at, stopped: true },
+        Ok(reply) => {
+            let quick_replies = quick_replies(message, draft);
+            Outcome::Answered { reply, quick_replies, at, stopped: false }
+        }
+        Err(AgentError::Cancelled) => {
+            let (reply, quick_replies) = (draft.text(), Vec::new());
+            Outcome::Answered { reply, quick_replies, at, stopped: true }
+        }
         Err(error) => Outcome::Failed {
             error: error.to_string(),
             retry_after_seconds: error.is_retryable().then(|| retry_seconds(&error, attempts)),
         },
     }
+}
+
+fn quick_replies(message: MessageId, draft: &Draft) -> Vec<String> {
+    let offered = draft.quick_replies();
+    if offered.cut {
+        warn!(message.id = %message, "the agent's quick replies were cut to what the relay takes");
+    }
+    offered.texts
 }
 
 /// A reply that the relay will not take, whole or in pieces.

@@ -5,6 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{LeaseId, MessageId, Metadata, SessionId, Uid};
 
+/// How many quick replies a reply may offer.
+pub const MAX_QUICK_REPLIES: usize = 10;
+
+/// How many characters a quick reply may have.
+pub const MAX_QUICK_REPLY_CHARS: usize = 80;
+
 /// `POST /inbox/lease`: asks for messages to work on.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct LeaseRequest {
@@ -132,6 +138,10 @@ pub struct PostReply {
     /// True when the visitor cancelled it: the text is what was written by then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopped: bool,
+    /// Answers that the visitor may give by a click: up to [`MAX_QUICK_REPLIES`], none of them blank
+    /// or longer than [`MAX_QUICK_REPLY_CHARS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quick_replies: Vec<String>,
 }
 
 /// The answer to [`PostReply`], given once the reply is on disk.

@@ -68,6 +68,9 @@ pub struct Entry {
     /// nothing.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub stopped: bool,
+    /// Answers that the agent offers: what the visitor picks is sent as a message.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub quick_replies: Vec<String>,
 }
 
 /// The data of a `chunk` event: a piece of a reply that is being written.

@@ -27,6 +27,22 @@ const TOO_MANY_WORDS: &[&str] = &[concat!(
     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
     "x\""
 )];
+/// Not texts; eleven of them; one that is blank; one of more than 80 characters.
+const NOT_QUICK_REPLIES: &[&str] = &[
+    "1",
+    "\"Yes\"",
+    "{}",
+    "[1]",
+    "[null]",
+    "[[\"Yes\"]]",
+    "[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"10\",\"11\"]",
+    "[\"Yes\",\" \"]",
+    concat!(
+        "[\"",
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"]"
+    ),
+];
 const NOT_A_BOOL: &[&str] = &["0", "1", "\"true\"", "[]", "{}"];
 const NOT_A_TOKEN: &[&str] = &[
     "\"\"",
@@ -315,7 +331,7 @@ async fn a_reply_over_the_limit_is_refused() {
         assert_eq!(failure.kind, ErrorType::InvalidRequest);
         assert_eq!(failure.error, "response is longer than 10 bytes");
     }
-    let answer = poller.post("/outbox", &reply(&"x".repeat(10_000))).await;
+    let answer = poller.post("/outbox", &reply(&"x".repeat(20_000))).await;
     assert_eq!(answer.failure().kind, ErrorType::PayloadTooLarge);
     assert_eq!(stored(&relay).await, before);
     for fits in ["1234567890", "äääää", &"\0".repeat(10)] {
@@ -786,6 +802,7 @@ fn reply_fields(leased: &LeasedMessage) -> Vec<Field> {
         field("lease_id", &quoted(&leased.lease_id), &[NOT_TEXT, NOT_A_TOKEN]),
         field("timestamp", MOMENT, &[NOT_TEXT, NOT_A_MOMENT]),
         field("stopped", "false", &[NOT_A_BOOL]),
+        field("quick_replies", "[\"Yes\", \"No\"]", &[NOT_QUICK_REPLIES, NULL]),
     ]
 }
 

@@ -517,6 +517,14 @@ async fn every_broken_invariant_is_named_in_a_sentence() {
             "UPDATE session SET uid = 'nobody'",
             "a session's id or visitor is not of the form it must have: session ",
         ),
+        (
+            "UPDATE message SET quick_replies = '\"Yes\"' WHERE role = 1",
+            "quick replies are not a JSON array, or not a reply's: message ",
+        ),
+        (
+            "UPDATE message SET quick_replies = '[\"Yes\"]' WHERE role = 0",
+            "quick replies are not a JSON array, or not a reply's: message ",
+        ),
         ("UPDATE message SET metadata = '[1]'", "metadata is not a JSON object: message "),
         ("UPDATE sqlite_sequence SET seq = 1", "an id could be given out a second time: message "),
         (

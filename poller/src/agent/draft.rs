@@ -1,9 +1,11 @@
 //! A reply while its agent writes it: watched from outside, and ended when nobody wants it.
 
+use std::sync::{Mutex, PoisonError};
+
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::AgentError;
+use super::{AgentError, QuickReplies};
 
 /// What an agent has written so far, and what it says it is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -18,6 +20,7 @@ pub struct Written {
 #[derive(Debug, Default)]
 pub struct Draft {
     written: watch::Sender<Written>,
+    quick_replies: Mutex<QuickReplies>,
     cancelled: CancellationToken,
 }
 
@@ -30,6 +33,11 @@ impl Draft {
     /// What is written, without the line ends after it.
     pub fn text(&self) -> String {
         without_line_ends(&self.written.borrow().text).to_owned()
+    }
+
+    /// What the visitor is offered to answer by a click.
+    pub fn quick_replies(&self) -> QuickReplies {
+        self.quick_replies.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Tells the agent that nobody wants the reply any more.
@@ -73,6 +81,11 @@ impl Draft {
     pub(super) fn report(&self, words: &str) {
         let progress = Some(words.to_owned()).filter(|words| !words.is_empty());
         self.written.send_modify(|written| written.progress = progress);
+    }
+
+    /// Takes something to answer by a click.
+    pub(super) fn offer(&self, quick_reply: &str) {
+        self.quick_replies.lock().unwrap_or_else(PoisonError::into_inner).push(quick_reply);
     }
 
     pub(super) fn len(&self) -> usize {

@@ -47,7 +47,10 @@ const MAX_LINE_BYTES: usize = 2_000;
 /// What a line of standard error begins with that tells the visitor what the program is doing.
 const PROGRESS: &str = "status:";
 
-/// How much of it the relay takes.
+/// What a line of standard error begins with that offers the visitor an answer.
+const QUICK_REPLY: &str = "quick-reply:";
+
+/// How much of its progress the relay takes.
 const MAX_PROGRESS_CHARS: usize = 200;
 
 /// The settings of the exec agent.
@@ -220,7 +223,7 @@ impl Drop for ProcessGroup {
     }
 }
 
-/// A program's standard error: its progress, and the last other line that is not blank.
+/// A program's standard error: its progress, its quick replies, and the last other line that is not blank.
 struct ErrorLines<'a> {
     draft: &'a Draft,
     unfinished: Vec<u8>,
@@ -247,6 +250,8 @@ impl<'a> ErrorLines<'a> {
         if let Some(words) = line.strip_prefix(PROGRESS) {
             let words: String = words.trim_start().chars().take(MAX_PROGRESS_CHARS).collect();
             self.draft.report(&words);
+        } else if let Some(text) = line.strip_prefix(QUICK_REPLY) {
+            self.draft.offer(text);
         } else if !line.is_empty() {
             debug!(agent.stderr = line, "agent wrote to its standard error");
             self.last = line;

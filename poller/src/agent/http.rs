@@ -1,8 +1,11 @@
 //! The http agent: posts each message as JSON to a service of one's own.
 
+use std::slice;
+
 use clap::Args;
 use reqwest::Response;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::reply::Reply;
 use super::service::{Service, media_type, parse_url};
@@ -25,6 +28,7 @@ pub struct Http {
 #[derive(Deserialize)]
 struct JsonReply {
     reply: String,
+    quick_replies: Option<Value>,
 }
 
 impl Http {
@@ -60,11 +64,12 @@ impl Http {
 
     async fn read_json(&self, response: Response, draft: &Draft) -> Result<String, AgentError> {
         let body = self.service.body(response).await?;
-        let Ok(JsonReply { reply: text }) = serde_json::from_slice(&body) else {
+        let Ok(JsonReply { reply: text, quick_replies }) = serde_json::from_slice(&body) else {
             return Err(self.service.no_reply("JSON without a text field \"reply\""));
         };
         let mut reply = Reply::new(draft, self.service.limits());
         reply.push(text.as_bytes())?;
+        quick_replies.iter().flat_map(texts).for_each(|text| draft.offer(text));
         reply.finish()
     }
 
@@ -76,4 +81,10 @@ impl Http {
         }
         reply.finish()
     }
+}
+
+/// What an array holds, or a single value; what is no text is blank.
+fn texts(value: &Value) -> impl Iterator<Item = &str> {
+    let all = value.as_array().map_or(slice::from_ref(value), Vec::as_slice);
+    all.iter().map(|one| one.as_str().unwrap_or_default())
 }

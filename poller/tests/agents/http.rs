@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use postern_poller::agent::{Agent, AgentError, Speaker};
+use postern_poller::agent::{Agent, AgentError, Draft, Speaker};
 
 use crate::server::{Server, Then, answer};
 use crate::support::{agent, question, question_after, soon};
@@ -37,6 +37,29 @@ async fn text_and_json_are_replies() {
     for headers in [&["content-type: text/plain"][..], &["content-type: TEXT/HTML"], &[]] {
         let reply = outcome(answer("201 Created", headers, "A small gäte.\r\n"));
         assert_eq!(reply.await.unwrap(), "A small gäte.");
+    }
+}
+
+#[tokio::test]
+async fn quick_replies_come_with_the_reply_and_never_lose_it() {
+    let json = ["content-type: application/json"];
+    for (offered, texts, cut) in [
+        (r#"["Yes", "No"]"#, vec!["Yes", "No"], false),
+        ("null", vec![], false),
+        (r#""Yes""#, vec!["Yes"], false),
+        (r#"["Yes", 5, " "]"#, vec!["Yes"], true),
+        ("5", vec![], true),
+    ] {
+        let body = format!(r#"{{"reply": "Are you?", "quick_replies": {offered}}}"#);
+        let server = Server::start(answer("200 OK", &json, body)).await;
+        let draft = Draft::default();
+        let reply = asking(&server).write_answer(&question("Hi"), &draft).await.unwrap();
+        assert_eq!(reply, "Are you?");
+        let offered = draft.quick_replies();
+        assert_eq!(
+            (offered.texts, offered.cut),
+            (texts.into_iter().map(Into::into).collect(), cut)
+        );
     }
 }
 

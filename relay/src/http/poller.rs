@@ -6,8 +6,9 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use postern_host::fault;
 use postern_shared::poller::{
-    ChunkTaken, ExtendRequest, Extended, Inbox, LeaseRequest, Leased, LeasedMessage, NackRequest,
-    Nacked, OpenMessage, Pagination, PostChunk, PostReply, ReplyStored,
+    ChunkTaken, ExtendRequest, Extended, Inbox, LeaseRequest, Leased, LeasedMessage,
+    MAX_QUICK_REPLIES, MAX_QUICK_REPLY_CHARS, NackRequest, Nacked, OpenMessage, Pagination,
+    PostChunk, PostReply, ReplyStored,
 };
 use postern_shared::{LeaseId, MessageId, Timestamp};
 use serde::Deserialize;
@@ -192,6 +193,7 @@ pub(super) async fn post_reply(
         let limit = app.limits.max_reply_bytes;
         return Err(ApiError::field("response", format_args!("is longer than {limit} bytes")));
     }
+    check_quick_replies(&body.quick_replies)?;
     let reply = NewReply {
         session: body.session_id,
         text: body.response,
@@ -199,12 +201,30 @@ pub(super) async fn post_reply(
         lease: body.lease_id,
         sent_at: body.timestamp,
         stopped: body.stopped,
+        quick_replies: body.quick_replies,
         idempotency: key.as_deref().map(IdempotencyKey::of_poller),
     };
     let response_id = app.store.post_reply(reply, app.clock.now()).await?;
     fault::point("relay: reply stored, answer not sent");
     app.metrics.replies.inc();
     Ok(ok("Reply stored", ReplyStored { response_id }))
+}
+
+fn check_quick_replies(texts: &[String]) -> Result<(), ApiError> {
+    if texts.len() > MAX_QUICK_REPLIES {
+        let problem = format_args!("must be at most {MAX_QUICK_REPLIES}");
+        return Err(ApiError::field("quick_replies", problem));
+    }
+    let is_bad =
+        |text: &String| text.trim().is_empty() || text.chars().count() > MAX_QUICK_REPLY_CHARS;
+    match texts.iter().position(is_bad) {
+        None => Ok(()),
+        Some(index) => {
+            let problem =
+                format_args!("must have 1 to {MAX_QUICK_REPLY_CHARS} characters, not all blank");
+            Err(ApiError::field(&format!("quick_replies[{index}]"), problem))
+        }
+    }
 }
 
 /// The query of [`list_inbox`].
@@ -260,7 +280,7 @@ pub(super) fn pagination<T>(page: Page, paged: &Paged<T>) -> Pagination {
 
 /// Room for a reply of the longest kind with every character escaped, and what goes with it.
 fn reply_body_limit(max_reply_bytes: usize) -> usize {
-    max_reply_bytes.saturating_mul(6).saturating_add(4_096)
+    max_reply_bytes.saturating_mul(6).saturating_add(12 * 1_024)
 }
 
 fn lease_duration(seconds: u32) -> Result<Duration, ApiError> {

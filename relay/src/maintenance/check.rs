@@ -208,6 +208,11 @@ const INVARIANTS: &[Invariant] = &[
               AND iif(json_valid(metadata), json_type(metadata), 'none') <> 'object'",
     },
     Invariant {
+        broken: "quick replies are not a JSON array, or not a reply's",
+        sql: "SELECT 'message ' || id FROM message WHERE quick_replies IS NOT NULL AND (role <> 1
+              OR iif(json_valid(quick_replies), json_type(quick_replies), 'none') <> 'array')",
+    },
+    Invariant {
         broken: "an id could be given out a second time",
         sql: "SELECT 'message ' || id FROM message WHERE id > (
                   SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'message')",

@@ -135,7 +135,7 @@ fn entries_after(
     replies_only: bool,
     limit: u32,
 ) -> Result<Vec<Entry>, StoreError> {
-    let sql = "SELECT id, role, text, answers, at, stopped FROM message
+    let sql = "SELECT id, role, text, answers, at, stopped, quick_replies FROM message
                WHERE session = ?1 AND id > ?2 AND (role <> 0 OR NOT ?3) ORDER BY id LIMIT ?4";
     let entries: Vec<Entry> = conn
         .prepare_cached(sql)?
@@ -208,7 +208,7 @@ fn transcript(
     let snapshot = conn.unchecked_transaction()?;
     let end = rows::conversation_end(&snapshot, session)?;
     let before = before.map_or(i64::MAX, Cursor::position);
-    let sql = "SELECT id, role, text, answers, at, stopped FROM message
+    let sql = "SELECT id, role, text, answers, at, stopped, quick_replies FROM message
                WHERE session = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
     let one_more = i64::from(limit) + 1;
     let mut entries: Vec<Entry> = snapshot
@@ -234,7 +234,7 @@ fn session_detail(
         .ok_or(StoreError::UnknownSession)?;
     let sql = "SELECT count(*) FROM message WHERE session = ?1";
     let total = snapshot.prepare_cached(sql)?.query_row([session.key], |row| row.get(0))?;
-    let sql = "SELECT id, role, text, answers, at, stopped FROM message
+    let sql = "SELECT id, role, text, answers, at, stopped, quick_replies FROM message
                WHERE session = ?1 ORDER BY id LIMIT ?2 OFFSET ?3";
     let rows = snapshot
         .prepare_cached(sql)?

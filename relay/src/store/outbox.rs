@@ -22,6 +22,8 @@ pub struct NewReply {
     pub sent_at: Option<Timestamp>,
     /// Whether the visitor stopped it.
     pub stopped: bool,
+    /// What the visitor may answer by a click.
+    pub quick_replies: Vec<String>,
     /// The idempotency key.
     pub idempotency: Option<IdempotencyKey>,
 }
@@ -69,9 +71,17 @@ fn find_repeat(
     let Some(key) = reply.idempotency else {
         return Ok(None);
     };
-    let sql = "SELECT id, text = ?3 AND answers IS ?4 AND stopped = ?5 AS same FROM message
-               WHERE session = ?1 AND idempotency = ?2";
-    let body = (session, key, &reply.text, reply.answers.map(|id| id.0), reply.stopped);
+    let sql = "SELECT id, text = :text AND answers IS :answers AND stopped = :stopped
+                   AND quick_replies IS :quick_replies AS same
+               FROM message WHERE session = :session AND idempotency = :key";
+    let body = named_params! {
+        ":session": session,
+        ":key": key,
+        ":text": reply.text,
+        ":answers": reply.answers.map(|id| id.0),
+        ":stopped": reply.stopped,
+        ":quick_replies": quick_replies_text(reply),
+    };
     let earlier: Option<(i64, bool)> = conn
         .prepare_cached(sql)?
         .query_row(body, |row| Ok((row.get("id")?, row.get("same")?)))
@@ -90,9 +100,10 @@ fn insert(
     now: Now,
 ) -> Result<MessageId, StoreError> {
     let sql =
-        "INSERT INTO message (session, role, text, answers, at, sent_at, idempotency, stopped)
-               VALUES (:session, :role, :text, :answers, :now, :sent_at, :key, :stopped)
-               RETURNING id";
+        "INSERT INTO message (session, role, text, answers, at, sent_at, idempotency, stopped,
+                              quick_replies)
+         VALUES (:session, :role, :text, :answers, :now, :sent_at, :key, :stopped, :quick_replies)
+         RETURNING id";
     let id = conn.prepare_cached(sql)?.query_row(
         named_params! {
             ":session": session,
@@ -103,11 +114,18 @@ fn insert(
             ":sent_at": reply.sent_at.map(Timestamp::as_millisecond),
             ":key": reply.idempotency,
             ":stopped": reply.stopped,
+            ":quick_replies": quick_replies_text(reply),
         },
         |row| row.get(0).map(MessageId),
     )?;
     count_reply(conn, session, now)?;
     Ok(id)
+}
+
+/// Serialised the same way each time, so that equal ones are equal text.
+fn quick_replies_text(reply: &NewReply) -> Option<String> {
+    let offered = Some(&reply.quick_replies).filter(|offered| !offered.is_empty())?;
+    serde_json::to_string(offered).ok()
 }
 
 /// Counts a reply that was stored in a session.

@@ -155,6 +155,15 @@ pub(super) fn metadata(row: &Row<'_>, column: &str) -> rusqlite::Result<Metadata
     serde_json::from_str(&text).map_err(|cause| FromSqlError::Other(cause.into()).into())
 }
 
+/// A column of texts in a JSON array; absent is empty.
+fn texts(row: &Row<'_>, column: &str) -> rusqlite::Result<Vec<String>> {
+    let text: Option<String> = row.get(column)?;
+    let Some(text) = text else {
+        return Ok(Vec::new());
+    };
+    serde_json::from_str(&text).map_err(|cause| FromSqlError::Other(cause.into()).into())
+}
+
 /// A column of milliseconds.
 pub(super) fn moment(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
     row.get(column).map(timestamp)
@@ -176,6 +185,7 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         message_id: row.get::<_, Option<i64>>("answers")?.map(MessageId),
         timestamp: moment(row, "at")?,
         stopped: row.get("stopped")?,
+        quick_replies: texts(row, "quick_replies")?,
     })
 }
 

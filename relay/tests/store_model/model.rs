@@ -169,8 +169,15 @@ impl Model {
         key: Option<IdempotencyKey>,
     ) -> MessageId {
         let (id, timestamp) = (MessageId(self.said.len() as i64 + 1), moment(self.now));
-        let stopped = false;
-        let entry = Entry { id, role, text: text.into(), message_id, timestamp, stopped };
+        let entry = Entry {
+            id,
+            role,
+            text: text.into(),
+            message_id,
+            timestamp,
+            stopped: false,
+            quick_replies: Vec::new(),
+        };
         self.said.push(Said { session, entry, metadata: Metadata::new(), key, fate: Fate::Done });
         self.sessions[session].last_active = timestamp;
         id

@@ -50,6 +50,8 @@ pub(crate) struct Answer {
     pub(crate) key: Option<u8>,
     pub(crate) text: usize,
     pub(crate) stopped: bool,
+    /// How many quick replies it offers.
+    pub(crate) offers: u8,
 }
 
 /// How a call that is made again differs from the first.
@@ -58,6 +60,7 @@ pub(crate) enum But {
     InNothing,
     InText,
     Stopped,
+    InOffers,
 }
 
 /// A piece of a reply; one that `repeats` begins with what is known from there on.
@@ -186,9 +189,10 @@ prop_compose! {
 prop_compose! {
     fn answer()(to in weighted(0.9, which(5, 1, 1)), astray in weighted(0.2, to()),
                 lease in prop_oneof![9 => shown(), 2 => Just(Shown::None)],
-                key in key(), text in 0..2_usize, stopped in prop::bool::weighted(0.2))
+                key in key(), text in 0..2_usize, stopped in prop::bool::weighted(0.2),
+                offers in 0..3_u8)
         -> Answer {
-        Answer { to, astray, lease, key, text, stopped }
+        Answer { to, astray, lease, key, text, stopped, offers }
     }
 }
 
@@ -212,7 +216,8 @@ fn begin() -> impl Strategy<Value = Begin> {
 }
 
 fn but() -> impl Strategy<Value = But> {
-    prop_oneof![2 => Just(But::InNothing), 1 => Just(But::InText), 1 => Just(But::Stopped)]
+    prop_oneof![2 => Just(But::InNothing), 1 => Just(But::InText), 1 => Just(But::Stopped),
+        1 => Just(But::InOffers)]
 }
 
 fn key() -> impl Strategy<Value = Option<u8>> {

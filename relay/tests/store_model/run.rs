@@ -157,7 +157,8 @@ impl Run {
     /// Answers all that is open, as a poller would in the end.
     pub(crate) async fn finish(mut self) -> Checked {
         let (to, lease) = (Some(Which::Leased(0)), Shown::Held);
-        let answer = Answer { to, astray: None, lease, key: None, text: 0, stopped: false };
+        let answer =
+            Answer { to, astray: None, lease, key: None, text: 0, stopped: false, offers: 0 };
         while !self.model.open_messages().is_empty() {
             self.step(Op::Time(Time::Passes(4_000_000))).await?;
             self.step(Op::Sweep { at_deadline: false }).await?;

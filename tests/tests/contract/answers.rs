@@ -114,6 +114,32 @@ async fn replies_come_oldest_first_with_a_cursor() {
 }
 
 #[tokio::test]
+async fn a_reply_comes_with_what_it_offers_to_answer() {
+    let relay = TestRelay::start().await;
+    let mut visitor = relay.visitor();
+    visitor.send("hi").await;
+    let reply = json!({
+        "session_id": visitor.session(), "response": "Shall I?", "quick_replies": ["Yes", "No"],
+    });
+    relay.poller_calls().post("/outbox", &reply).await.data::<Value>();
+    let path = format!("/responses/{}", visitor.session());
+    let answer = masked(&visitor.calls().get(&path).await);
+    assert_json_snapshot!(answer["data"]["responses"][0], @r#"
+    {
+      "id": 2,
+      "message_id": null,
+      "quick_replies": [
+        "Yes",
+        "No"
+      ],
+      "role": "agent",
+      "text": "Shall I?",
+      "timestamp": "[time]"
+    }
+    "#);
+}
+
+#[tokio::test]
 async fn a_transcript_holds_both_sides() {
     let relay = TestRelay::start().await;
     let visitor = answered(&relay).await;

@@ -115,7 +115,8 @@ impl Model {
         {
             let same = entry.text == new.text
                 && entry.message_id == new.answers
-                && entry.stopped == new.stopped;
+                && entry.stopped == new.stopped
+                && entry.quick_replies == new.quick_replies;
             return if same { Ok(entry.id) } else { Err(StoreError::IdempotencyMismatch) };
         }
         if let Some(message) = new.answers {
@@ -126,7 +127,9 @@ impl Model {
             self.close(message, Fate::Done);
         }
         let id = self.add(session, Role::Agent, &new.text, new.answers, new.idempotency);
-        self.said(id).entry.stopped = new.stopped;
+        let entry = &mut self.said(id).entry;
+        entry.stopped = new.stopped;
+        entry.quick_replies = new.quick_replies.clone();
         Ok(id)
     }
 }

@@ -58,6 +58,7 @@ impl Run {
             Some(Call::Reply(mut new)) => {
                 new.text += more;
                 new.stopped ^= matches!(but, But::Stopped);
+                new.quick_replies.extend(matches!(but, But::InOffers).then(|| "more".into()));
                 self.reply(new).await
             }
         }

@@ -25,7 +25,7 @@ impl Run {
     }
 
     pub(super) fn new_reply(&self, answer: Answer) -> NewReply {
-        let Answer { to, astray, lease, key, text, stopped } = answer;
+        let Answer { to, astray, lease, key, text, stopped, offers } = answer;
         let answers = to.map(|which| self.message(which));
         let its_own = answers.and_then(|id| self.model.find(id)).map_or(0, |said| said.session);
         let its_own = self.model.sessions.get(its_own).map(|session| session.id.clone());
@@ -37,6 +37,7 @@ impl Run {
             lease: answers.and_then(|id| self.shown(id, lease)),
             sent_at: None,
             stopped,
+            quick_replies: (0..offers).map(|n| format!("answer \"{n}\"")).collect(),
             idempotency: key.map(|key| IdempotencyKey::of_poller(KEYS[usize::from(key)])),
         }
     }
