@@ -14,6 +14,8 @@ pub mod secret;
 mod server;
 pub mod store;
 mod sweeper;
+mod widget;
 
 pub use config::Config;
 pub use server::{Server, StartError};
+pub use widget::script_line;

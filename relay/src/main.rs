@@ -5,12 +5,13 @@ mod cli;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use axum::http::Uri;
 use clap::{Parser, Subcommand};
 use cli::{BackupArgs, CheckArgs, DeadLettersArgs, RestoreArgs};
 use postern_host::log::{self, LogArgs};
 use postern_host::{EX_CONFIG, signal};
 use postern_relay::config::ServeArgs;
-use postern_relay::{Server, secret};
+use postern_relay::{Server, script_line, secret};
 use tracing::{error, info};
 
 /// The public half of Postern: keeps visitors' messages until a poller fetches them.
@@ -30,6 +31,11 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Print a fresh key, good for POSTERN_API_KEY or POSTERN_ADMIN_KEY
     Keygen,
+    /// Print the line that puts the widget on a page, with the hash of this version of it
+    Embed {
+        /// Where pages reach this relay, such as https://relay.example
+        relay: Uri,
+    },
     /// List, show, requeue or drop the messages that were given up
     #[command(name = "deadletters")]
     DeadLetters(DeadLettersArgs),
@@ -46,14 +52,19 @@ fn main() -> ExitCode {
     log::init(&cli.log);
     match cli.command {
         Command::Serve(args) => serve(*args),
-        Command::Keygen => match writeln!(io::stdout(), "{}", secret::generate()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
-        },
+        Command::Keygen => print_line(&secret::generate()),
+        Command::Embed { relay } => print_line(&script_line(&relay)),
         Command::DeadLetters(args) => args.run(),
         Command::Backup(args) => args.run(),
         Command::Restore(args) => args.run(),
         Command::Check(args) => args.run(),
+    }
+}
+
+fn print_line(line: &str) -> ExitCode {
+    match writeln!(io::stdout(), "{line}") {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

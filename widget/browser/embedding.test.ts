@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
 import { check } from "./picture.ts";
+import { output } from "./process.ts";
 import { DEVICES, scene } from "./stage.ts";
 import { until } from "./until.ts";
 import type { Visitor } from "./visitor.ts";
@@ -194,6 +195,28 @@ scene("an element that was removed leaves nothing behind", async (stage) => {
   };
   await until(left, 0);
   await until(() => stage.relay.streams(), 0);
+});
+
+scene("the line that the relay prints runs this version and no other", async (stage) => {
+  const line = output("postern-relay", ["embed", stage.relay.address]);
+  const embed = async (visitor: Visitor) => {
+    await visitor.page.evaluate((line) => {
+      document.head.append(document.createRange().createContextualFragment(line));
+    }, line);
+  };
+  const visitor = await stage.visit({ lines: 0, policy: "none" });
+  await embed(visitor);
+  await visitor.bubble.waitFor();
+
+  await stage.context.route("**/widget.js?v=*", async (route) => {
+    const response = await route.fetch();
+    await route.fulfill({ response, body: `${await response.text()} ` });
+  });
+  const other = await stage.visit({ lines: 0, policy: "none" });
+  await embed(other);
+  await until(() => other.complaints.length, 1);
+  other.expectComplaint(/integrity/);
+  assert.equal(await other.widget.count(), 0);
 });
 
 scene("the module puts an element on the page too", async (stage) => {

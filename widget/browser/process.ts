@@ -1,6 +1,6 @@
 /** The workspace's real binaries as processes; none outlives the tests. */
 
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { resolve } from "node:path";
 import { createInterface } from "node:readline";
@@ -64,6 +64,11 @@ export class Process {
     this.#child.kill(signal);
     await this.#ended;
   }
+}
+
+/** What a binary prints when it is run to its end. */
+export function output(name: string, args: readonly string[]): string {
+  return execFileSync(binary(name), args, { encoding: "utf8" });
 }
 
 function binary(name: string): string {

@@ -1,55 +1,48 @@
 //! What a page loads: the widget, as a script and as a module.
 
-use std::sync::LazyLock;
-
 use axum::Router;
+use axum::extract::Query;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use sha2::{Digest, Sha256};
+use serde::Deserialize;
 use tower_http::compression::CompressionLayer;
 
 use super::App;
+use crate::widget::{MODULE, SCRIPT, WidgetFile};
 
-static SCRIPT: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new(include_bytes!("../../../widget/dist/widget.js")));
-static MODULE: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new(include_bytes!("../../../widget/dist/widget.mjs")));
+/// For an address that names a version: what is behind it never changes.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// For one that does not: a page gets a newer widget within minutes.
+const FOR_MINUTES: &str = "public, max-age=300";
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
-        .route("/widget.js", get(async |headers: HeaderMap| SCRIPT.answer(&headers)))
-        .route("/widget.mjs", get(async |headers: HeaderMap| MODULE.answer(&headers)))
+        .route("/widget.js", get(async |asked, headers| send(&SCRIPT, &asked, &headers)))
+        .route("/widget.mjs", get(async |asked, headers| send(&MODULE, &asked, &headers)))
         .layer(CompressionLayer::new())
 }
 
-struct Asset {
-    body: &'static [u8],
-    /// Changes with the file, so that a browser asks again and is answered 304 until it does.
-    etag: String,
+#[derive(Deserialize)]
+struct Asked {
+    v: Option<String>,
 }
 
-impl Asset {
-    fn new(body: &'static [u8]) -> Self {
-        let digest = Sha256::digest(body);
-        let hex: String = digest.iter().take(8).map(|b| format!("{b:02x}")).collect();
-        Self { body, etag: format!("W/\"{hex}\"") }
+fn send(file: &WidgetFile, Query(asked): &Query<Asked>, headers: &HeaderMap) -> Response {
+    // A browser asks again with what it has, and is answered 304 until the file changes.
+    let etag = format!("W/\"{}\"", file.version);
+    let is_pinned = asked.v.as_ref() == Some(&file.version);
+    let fixed = [
+        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::CACHE_CONTROL, if is_pinned { FOR_EVER } else { FOR_MINUTES }),
+        (header::ETAG, &etag),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // A page of another origin may load neither a module nor what it has a hash of without it.
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    ];
+    let seen = headers.get(header::IF_NONE_MATCH).map(HeaderValue::as_bytes);
+    if seen == Some(etag.as_bytes()) {
+        return (StatusCode::NOT_MODIFIED, fixed).into_response();
     }
-
-    fn answer(&self, headers: &HeaderMap) -> Response {
-        let fixed = [
-            (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
-            (header::CACHE_CONTROL, "public, max-age=300"),
-            (header::ETAG, self.etag.as_str()),
-            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            // A page of another origin may not even load a module without it.
-            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        ]
-        .map(|(name, value)| (name, value.to_owned()));
-        let seen = headers.get(header::IF_NONE_MATCH).map(HeaderValue::as_bytes);
-        if seen == Some(self.etag.as_bytes()) {
-            return (StatusCode::NOT_MODIFIED, fixed).into_response();
-        }
-        (fixed, self.body).into_response()
-    }
+    (fixed, file.body).into_response()
 }

@@ -11,36 +11,51 @@ use crate::support::{ORIGIN, answered, masked, preflight, words};
 #[tokio::test]
 async fn the_widget_is_sent_once_and_compressed() {
     let relay = TestRelay::start().await;
+    let calls = relay.stranger_calls();
+    let plain = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
     for path in ["/widget.js", "/widget.mjs"] {
-        assert_sent_once_and_compressed(&relay, path).await;
+        let asked = &format!("/{path}");
+        let whole = calls.get(asked).await;
+        assert_eq!(whole.status, StatusCode::OK);
+        assert_eq!(whole.headers["content-type"], "text/javascript; charset=utf-8");
+        assert_eq!(whole.headers["x-content-type-options"], "nosniff");
+        assert_eq!(whole.headers["access-control-allow-origin"], "*");
+        assert!(!whole.body.is_empty());
+
+        let etag = whole.headers["etag"].clone();
+        let seen = calls.request(Method::GET, asked).header("if-none-match", &etag);
+        let unchanged = Answer::to(seen).await;
+        assert_eq!((unchanged.status, unchanged.body.len()), (StatusCode::NOT_MODIFIED, 0));
+        assert_eq!(unchanged.headers["etag"], etag);
+        let old = calls.request(Method::GET, asked).header("if-none-match", "W/\"older\"");
+        assert_eq!(Answer::to(old).await.body, whole.body);
+
+        let url = format!("{}{path}", relay.url());
+        let small = Answer::to(plain.get(&url).header("accept-encoding", "gzip")).await;
+        assert_eq!(small.headers["content-encoding"], "gzip");
+        assert_eq!(small.headers["vary"], "accept-encoding");
+        assert!(small.body.starts_with(&[0x1f, 0x8b]) && small.body.len() < whole.body.len());
+        assert_eq!(Answer::to(plain.get(&url)).await.body, whole.body);
     }
 }
 
-async fn assert_sent_once_and_compressed(relay: &TestRelay, path: &str) {
-    let asked = &format!("/{path}");
+#[tokio::test]
+async fn a_version_of_the_widget_is_kept_for_ever_and_only_that() {
+    let relay = TestRelay::start().await;
     let calls = relay.stranger_calls();
-    let whole = calls.get(asked).await;
-    assert_eq!(whole.status, StatusCode::OK);
-    assert_eq!(whole.headers["content-type"], "text/javascript; charset=utf-8");
-    assert_eq!(whole.headers["x-content-type-options"], "nosniff");
-    assert_eq!(whole.headers["access-control-allow-origin"], "*");
-    assert!(!whole.body.is_empty());
-
-    let etag = whole.headers["etag"].clone();
-    let seen = calls.request(Method::GET, asked).header("if-none-match", &etag);
-    let unchanged = Answer::to(seen).await;
-    assert_eq!((unchanged.status, unchanged.body.len()), (StatusCode::NOT_MODIFIED, 0));
-    assert_eq!(unchanged.headers["etag"], etag);
-    let old = calls.request(Method::GET, asked).header("if-none-match", "W/\"older\"");
-    assert_eq!(Answer::to(old).await.body, whole.body);
-
-    let plain = reqwest::Client::builder().no_proxy().no_gzip().build().expect("a client");
-    let url = format!("{}{path}", relay.url());
-    let small = Answer::to(plain.get(&url).header("accept-encoding", "gzip")).await;
-    assert_eq!(small.headers["content-encoding"], "gzip");
-    assert_eq!(small.headers["vary"], "accept-encoding");
-    assert!(small.body.starts_with(&[0x1f, 0x8b]) && small.body.len() < whole.body.len());
-    assert_eq!(Answer::to(plain.get(&url)).await.body, whole.body);
+    let caching = async |path: &str| {
+        let answer = calls.get(path).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        answer.headers["cache-control"].to_str().unwrap().to_owned()
+    };
+    let line = postern_relay::script_line(&"https://relay.example/chat/".parse().unwrap());
+    let version = line.split("?v=").nth(1).unwrap().split('"').next().unwrap();
+    assert!(line.starts_with("<script src=\"https://relay.example/chat/widget.js?v="), "{line}");
+    let pinned = caching(&format!("//widget.js?v={version}")).await;
+    assert_eq!(pinned, "public, max-age=31536000, immutable");
+    for path in ["//widget.js", "//widget.js?v=0", &format!("//widget.mjs?v={version}")] {
+        assert_eq!(caching(path).await, "public, max-age=300", "{path}");
+    }
 }
 
 #[tokio::test]
