@@ -14,6 +14,8 @@ CREATE TABLE session (
     last_active    INTEGER NOT NULL,
     message_count  INTEGER NOT NULL DEFAULT 0,    -- kept, so that a list of sessions counts nothing
     response_count INTEGER NOT NULL DEFAULT 0,
+    up_count       INTEGER NOT NULL DEFAULT 0,    -- replies that are rated up, and down
+    down_count     INTEGER NOT NULL DEFAULT 0,
     ip_address     TEXT,
     metadata       TEXT,                          -- JSON object that came with the first message
     opening_key    BLOB                           -- hash of the idempotency key that opened it
@@ -87,6 +89,18 @@ CREATE TABLE dead_letter (
 ) STRICT;
 
 CREATE INDEX dead_letter_by_session ON dead_letter (session);
+
+-- What visitors think of replies. A rating may change and be taken back while messages never do, and
+-- few replies have one: hence a table of its own.
+CREATE TABLE feedback (
+    message INTEGER PRIMARY KEY REFERENCES message (id) ON DELETE CASCADE,
+    session INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
+    rating  INTEGER NOT NULL CHECK (rating IN (1, -1)), -- up, down
+    comment TEXT,                                 -- in the visitor's words, as they were sent
+    at      INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX feedback_by_session ON feedback (session);
 
 -- One row that a health check writes, to know that writing works.
 CREATE TABLE health (

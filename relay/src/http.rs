@@ -77,6 +77,7 @@ fn visitor_calls() -> Router<App> {
     Router::new()
         .route("/messages", post(visitor::post_message))
         .route("/messages/{message_id}/cancel", post(visitor::cancel_message))
+        .route("/messages/{message_id}/feedback", post(visitor::give_feedback))
         .route("/responses/{session_id}", get(visitor::list_responses))
         .route("/sessions/{session_id}/events", get(events::stream_events))
         .route("/sessions/{session_id}/messages", get(visitor::show_transcript))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use postern_shared::visitor::Rating;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -19,6 +20,7 @@ pub(crate) struct Metrics {
     pub(crate) replies: Counter,
     pub(crate) chunks: Counter,
     pub(crate) dead_letters: Counter,
+    pub(crate) feedback: Family<FeedbackLabels, Counter>,
     pub(crate) requests: Family<RequestLabels, Counter>,
     pub(crate) event_streams: Gauge,
     pub(crate) lease_calls_held: Gauge,
@@ -35,6 +37,22 @@ pub(crate) struct RequestLabels {
     pub(crate) method: String,
     pub(crate) route: String,
     pub(crate) status: u16,
+}
+
+/// One series per rating.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct FeedbackLabels {
+    rating: &'static str,
+}
+
+impl From<Rating> for FeedbackLabels {
+    fn from(rating: Rating) -> Self {
+        let rating = match rating {
+            Rating::Up => "up",
+            Rating::Down => "down",
+        };
+        Self { rating }
+    }
 }
 
 impl Metrics {
@@ -56,6 +74,12 @@ impl Metrics {
         );
         let dead_letters = Counter::default();
         registry.register("dead_letters", "Messages given up", dead_letters.clone());
+        let feedback = Family::default();
+        registry.register(
+            "feedback",
+            "Ratings of replies, changed ones included",
+            feedback.clone(),
+        );
         let requests = Family::default();
         registry.register("http_requests", "Requests answered", requests.clone());
         let event_streams = Gauge::default();
@@ -93,6 +117,7 @@ impl Metrics {
             replies,
             chunks,
             dead_letters,
+            feedback,
             requests,
             event_streams,
             lease_calls_held,

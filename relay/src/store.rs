@@ -9,6 +9,7 @@ mod conversation;
 pub(crate) mod dead_letters;
 mod drafts;
 mod expiry;
+mod feedback;
 pub(crate) mod file;
 mod inbox;
 mod outbox;
@@ -25,6 +26,7 @@ use postern_shared::Timestamp;
 
 pub use conversation::{News, TranscriptPage, Waiting};
 pub use drafts::{NewChunk, Place, Taken};
+pub use feedback::Feedback;
 pub use file::OpenError;
 pub use inbox::{Inbox, Kept, Leased, Nack};
 pub use outbox::NewReply;
@@ -64,6 +66,9 @@ pub enum StoreError {
     /// There is no such message of a visitor.
     #[error("there is no such message")]
     UnknownMessage,
+    /// The session has no such reply.
+    #[error("there is no such reply")]
+    UnknownReply,
     /// The message is in another session than the reply names.
     #[error("the message belongs to another session")]
     ForeignMessage,

@@ -31,10 +31,21 @@ pub struct Session {
     pub message_count: u64,
     /// How many replies were given.
     pub response_count: u64,
+    /// What the visitor thinks of them.
+    pub ratings: Ratings,
     /// The address that opened it; `None` when it is not known.
     pub ip_address: Option<String>,
     /// What came with its first message.
     pub metadata: Metadata,
+}
+
+/// How many replies of a session are rated, by rating.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Ratings {
+    /// How many are good.
+    pub up: u64,
+    /// How many are not.
+    pub down: u64,
 }
 
 /// `GET /sessions/{id}`: one session with a page of what was said, oldest first.

@@ -71,6 +71,41 @@ pub struct Entry {
     /// Answers that the agent offers: what the visitor picks is sent as a message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quick_replies: Vec<String>,
+    /// What the visitor thinks of a reply. Transcripts and the operator's view tell it, events and
+    /// [`Responses`] do not: they tell of each entry once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rating: Option<Rating>,
+    /// What the visitor wrote with the rating.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// What a visitor thinks of a reply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rating {
+    /// Good.
+    Up,
+    /// Not good.
+    Down,
+}
+
+/// `POST /messages/{message_id}/feedback`: what the visitor thinks of a reply; the last one counts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GiveFeedback {
+    /// The rating; `None` takes back what was given before. Must be there.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub rating: Option<Rating>,
+    /// Why, in up to 1,000 characters; only with a rating.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+}
+
+/// The answer to [`GiveFeedback`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FeedbackTaken {
+    /// The rating as it is now.
+    pub rating: Option<Rating>,
 }
 
 /// The data of a `chunk` event: a piece of a reply that is being written.

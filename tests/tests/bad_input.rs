@@ -3,7 +3,8 @@
 
 use futures_util::stream;
 use postern_relay::config::Limits;
-use postern_shared::poller::LeasedMessage;
+use postern_shared::poller::{LeasedMessage, ReplyStored};
+use postern_shared::visitor::MessageAccepted;
 use postern_shared::{ErrorType, IDEMPOTENCY_KEY};
 use postern_tests::{Answer, Caller, TestRelay, Visitor};
 use reqwest::header::HeaderValue;
@@ -139,6 +140,7 @@ async fn a_missing_field_is_named() {
     let before = stored(&relay).await;
     let missing = [
         ("/messages", "message"),
+        ("/feedback", "rating"),
         ("/extend", "lease_id"),
         ("/extend", "lease_seconds"),
         ("/chunks", "lease_id"),
@@ -754,6 +756,7 @@ async fn numbers_in_metadata_are_handed_on_as_they_are() {
 async fn calls(relay: &TestRelay) -> Vec<Call> {
     let answered = leased(relay, &mut relay.visitor()).await;
     let given_back = leased(relay, &mut relay.visitor()).await;
+    let replied = replied(relay).await;
     let message = vec![
         field("session_id", "\"fresh\"", &[NOT_TEXT, NOT_A_TOKEN]),
         field("message", "\"hi\"", &[NOT_TEXT, BLANK, NULL]),
@@ -769,11 +772,34 @@ async fn calls(relay: &TestRelay) -> Vec<Call> {
     let poller = || relay.poller_calls();
     vec![
         call(relay.stranger_calls(), "/messages", message),
+        call(replied.caller, &format!("/messages/{}/feedback", replied.reply), feedback_fields()),
         call(poller(), "/inbox/lease", lease),
         call(poller(), &format!("/inbox/{}/extend", answered.id), extend_fields(&answered)),
         call(poller(), &format!("/inbox/{}/chunks", answered.id), chunk_fields(&answered)),
         call(poller(), "/outbox", reply_fields(&answered)),
         call(poller(), &format!("/inbox/{}/nack", given_back.id), nack_fields(&given_back)),
+    ]
+}
+
+/// A visitor with a reply of the agent's own accord.
+struct Replied {
+    caller: Caller,
+    reply: i64,
+}
+
+async fn replied(relay: &TestRelay) -> Replied {
+    let opened = json!({ "message": "hi" });
+    let opened: MessageAccepted = relay.stranger_calls().post("/messages", &opened).await.data();
+    let reply = json!({ "session_id": opened.session_id, "response": "hello" });
+    let stored: ReplyStored = relay.poller_calls().post("/outbox", &reply).await.data();
+    let token = opened.session_token.expect("a token");
+    Replied { caller: relay.stranger_calls().with_secret(&token), reply: stored.response_id.0 }
+}
+
+fn feedback_fields() -> Vec<Field> {
+    vec![
+        field("rating", "\"up\"", &[NOT_TEXT, &["\"UP\"", "\"\"", "\"sideways\"", "-1"]]),
+        field("comment", "\"good\"", &[NOT_TEXT]),
     ]
 }
 

@@ -1,11 +1,11 @@
-//! What a visitor may click: the quick replies that an agent offers.
+//! What a visitor may click: the quick replies that an agent offers, and thumbs up or down.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on gives up")]
 
-use postern_shared::ErrorType;
-use postern_shared::operator::SessionDetail;
+use postern_shared::operator::{Ratings, SessionDetail, Sessions};
 use postern_shared::poller::ReplyStored;
-use postern_shared::visitor::Entry;
+use postern_shared::visitor::{Entry, FeedbackTaken, Rating};
+use postern_shared::{ErrorType, MessageId};
 use postern_tests::{Answer, TestPoller, TestRelay, Visitor};
 use serde_json::{Value, json};
 
@@ -75,5 +75,98 @@ async fn a_repeat_must_offer_the_same() {
     assert_eq!(first, again);
     for other in [json!([]), json!(["Yes"]), json!(["No", "Yes"])] {
         assert_eq!(post(other).await.failure().kind, ErrorType::IdempotencyMismatch);
+    }
+}
+
+/// A visitor who has a reply from the agent.
+async fn answered(relay: &TestRelay) -> (Visitor, MessageId) {
+    let mut visitor = relay.visitor();
+    visitor.send("hi").await;
+    let body = json!({ "session_id": visitor.session(), "response": "hello" });
+    let stored: ReplyStored = relay.poller_calls().post("/outbox", &body).await.data();
+    (visitor, stored.response_id)
+}
+
+async fn rate(visitor: &Visitor, reply: MessageId, feedback: Value) -> Answer {
+    visitor.calls().post(&format!("/messages/{reply}/feedback"), &feedback).await
+}
+
+async fn ratings(relay: &TestRelay) -> Vec<Ratings> {
+    let list: Sessions = relay.operator_calls().get("/sessions").await.data();
+    list.sessions.into_iter().map(|session| session.ratings).collect()
+}
+
+#[tokio::test]
+async fn the_last_rating_of_a_reply_counts_and_null_takes_it_back() {
+    let relay = TestRelay::start().await;
+    let (visitor, reply) = answered(&relay).await;
+    let (_, _) = answered(&relay).await;
+    let steps = [
+        (json!({ "rating": "up" }), Some(Rating::Up), (1, 0)),
+        (json!({ "rating": "up" }), Some(Rating::Up), (1, 0)),
+        (json!({ "rating": "down", "comment": " wrong & <b>" }), Some(Rating::Down), (0, 1)),
+        (json!({ "rating": null }), None, (0, 0)),
+        (json!({ "rating": null }), None, (0, 0)),
+        (json!({ "rating": "down" }), Some(Rating::Down), (0, 1)),
+    ];
+    for (feedback, rating, (up, down)) in steps {
+        let taken: FeedbackTaken = rate(&visitor, reply, feedback.clone()).await.data();
+        assert_eq!(taken.rating, rating);
+        let entry = visitor.transcript().await.messages.pop().unwrap();
+        assert_eq!(entry.rating, rating);
+        assert_eq!(entry.comment.as_deref(), feedback["comment"].as_str());
+        assert_eq!(seen_by_operator(&relay, &visitor).await, entry);
+        assert_eq!(ratings(&relay).await, [Ratings::default(), Ratings { up, down }]);
+    }
+}
+
+#[tokio::test]
+async fn a_rating_outlives_the_relay_and_no_event_tells_it() {
+    let mut relay = TestRelay::start().await;
+    let (mut visitor, reply) = answered(&relay).await;
+    rate(&visitor, reply, json!({ "rating": "up" })).await.data::<Value>();
+    relay.stop().await;
+    relay.start_again();
+    assert_eq!(visitor.next_reply_entry().await.rating, None);
+    assert_eq!(visitor.poll("").await.responses[0].rating, None);
+    assert_eq!(visitor.transcript().await.messages[1].rating, Some(Rating::Up));
+}
+
+#[tokio::test]
+async fn only_a_reply_of_ones_own_session_can_be_rated() {
+    let relay = TestRelay::start().await;
+    let (visitor, reply) = answered(&relay).await;
+    let (other, _) = answered(&relay).await;
+    let up = json!({ "rating": "up" });
+    let own_message = visitor.transcript().await.messages[0].id;
+    for (caller, message) in [(&other, reply), (&visitor, own_message), (&visitor, MessageId(99))] {
+        let failure = rate(caller, message, up.clone()).await.failure();
+        assert_eq!((failure.code, failure.kind), (404, ErrorType::NotFound));
+        assert_eq!(failure.error, "message_id names no reply of this session");
+    }
+    let path = format!("/messages/{reply}/feedback");
+    for caller in [relay.stranger_calls(), relay.poller_calls(), relay.operator_calls()] {
+        assert_eq!(caller.post(&path, &up).await.failure().code, 401);
+    }
+    let no_rating = rate(&visitor, reply, json!({ "rating": null, "comment": "why?" })).await;
+    assert_eq!(no_rating.failure().error, "comment needs a rating");
+    let long = rate(&visitor, reply, json!({ "rating": "up", "comment": "ü".repeat(1_001) })).await;
+    assert_eq!(long.failure().error, "comment is longer than 1000 characters");
+    assert_eq!(ratings(&relay).await, [Ratings::default(); 2]);
+    let longest = json!({ "rating": "up", "comment": "ü".repeat(1_000) });
+    rate(&visitor, reply, longest).await.data::<Value>();
+}
+
+#[tokio::test]
+async fn the_metrics_count_ratings() {
+    let relay = TestRelay::start().await;
+    let (visitor, reply) = answered(&relay).await;
+    for rating in ["up", "down", "up"] {
+        rate(&visitor, reply, json!({ "rating": rating })).await.data::<Value>();
+    }
+    let metrics = relay.operator_calls().get("//metrics").await;
+    let text = String::from_utf8(metrics.body).unwrap();
+    for line in [r#"feedback_total{rating="up"} 2"#, r#"feedback_total{rating="down"} 1"#] {
+        assert!(text.contains(&format!("postern_relay_{line}")), "{text}");
     }
 }

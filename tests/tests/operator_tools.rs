@@ -514,6 +514,21 @@ async fn every_broken_invariant_is_named_in_a_sentence() {
             "a session does not count its replies right: session ",
         ),
         (
+            "UPDATE session SET up_count = up_count + 1",
+            "a session does not count its ratings right: session ",
+        ),
+        (
+            "INSERT INTO feedback (message, session, rating, at)
+                 SELECT id, session, -1, 1 FROM message WHERE role = 1;
+             UPDATE session SET up_count = 1 WHERE id IN (SELECT session FROM feedback)",
+            "a session does not count its ratings right: session ",
+        ),
+        (
+            "INSERT INTO feedback (message, session, rating, at)
+                 SELECT id, session, 1, 1 FROM message WHERE role = 0",
+            "feedback is not on a reply, or of another session: message ",
+        ),
+        (
             "UPDATE session SET uid = 'nobody'",
             "a session's id or visitor is not of the form it must have: session ",
         ),

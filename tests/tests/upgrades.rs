@@ -20,7 +20,10 @@ const ANY_PORT: SocketAddr =
 /// What the tables of version 1 hold after some days of work: an answered message, one that was
 /// given up, one under a lease that ran out, and one that waits behind it.
 const ROWS_OF_VERSION_1: &str = r#"
-    INSERT INTO session VALUES
+    INSERT INTO session
+        (id, public_id, uid, created_at, last_active, message_count, response_count, ip_address,
+         metadata, opening_key)
+    VALUES
         (1, 'answered', '00ff00ff00ff00ff', 1000, 2000, 1, 1, '192.0.2.7', '{"page":"/"}', x'01'),
         (2, 'waiting', '11ff00ff00ff00ff', 3000, 4000, 3, 0, NULL, NULL, NULL);
     INSERT INTO session_token VALUES (x'aa', 1, 1000), (x'bb', 2, 3000), (x'cc', 2, 3001);

@@ -122,9 +122,10 @@ fn store_kind(error: &StoreError) -> ErrorType {
     match error {
         StoreError::TokenMissing | StoreError::UnknownToken => ErrorType::Unauthorized,
         StoreError::ForeignToken => ErrorType::Forbidden,
-        StoreError::UnknownSession | StoreError::UnknownMessage | StoreError::UnknownDeadLetter => {
-            ErrorType::NotFound
-        }
+        StoreError::UnknownSession
+        | StoreError::UnknownMessage
+        | StoreError::UnknownReply
+        | StoreError::UnknownDeadLetter => ErrorType::NotFound,
         StoreError::ForeignMessage | StoreError::WeakOpeningKey => ErrorType::InvalidRequest,
         StoreError::UnknownCursor => ErrorType::UnknownCursor,
         StoreError::StaleLease => ErrorType::StaleLease,
@@ -144,9 +145,10 @@ fn store_status(error: &StoreError) -> StatusCode {
     match error {
         StoreError::TokenMissing | StoreError::UnknownToken => StatusCode::UNAUTHORIZED,
         StoreError::ForeignToken => StatusCode::FORBIDDEN,
-        StoreError::UnknownSession | StoreError::UnknownMessage | StoreError::UnknownDeadLetter => {
-            StatusCode::NOT_FOUND
-        }
+        StoreError::UnknownSession
+        | StoreError::UnknownMessage
+        | StoreError::UnknownReply
+        | StoreError::UnknownDeadLetter => StatusCode::NOT_FOUND,
         StoreError::ForeignMessage | StoreError::UnknownCursor | StoreError::WeakOpeningKey => {
             StatusCode::BAD_REQUEST
         }
@@ -170,6 +172,7 @@ fn store_sentence(error: &StoreError) -> &'static str {
         StoreError::ForeignToken => "the session token belongs to another session",
         StoreError::UnknownSession => "session_id names no session",
         StoreError::UnknownMessage => "message_id names no message of a visitor",
+        StoreError::UnknownReply => "message_id names no reply of this session",
         StoreError::UnknownDeadLetter => "message_id names no dead letter",
         StoreError::ForeignMessage => "message_id names a message of another session",
         StoreError::UnknownCursor => {

@@ -67,6 +67,7 @@ fn session(row: SessionRow) -> Session {
         last_active: row.last_active,
         message_count: row.message_count,
         response_count: row.response_count,
+        ratings: row.ratings,
         ip_address: row.ip_address,
         metadata: row.metadata,
     }

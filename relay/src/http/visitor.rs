@@ -6,7 +6,9 @@ use std::time::Duration;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use postern_host::fault;
-use postern_shared::visitor::{Cancelled, MessageAccepted, PostMessage, Responses, Transcript};
+use postern_shared::visitor::{
+    Cancelled, FeedbackTaken, GiveFeedback, MessageAccepted, PostMessage, Responses, Transcript,
+};
 use postern_shared::{Cursor, SessionId, Timestamp, Uid};
 use serde::Deserialize;
 use tokio::time::{self, Instant};
@@ -19,11 +21,14 @@ use super::extract::{
 use super::reply::ok;
 use crate::secret::{self, SecretHash};
 use crate::store::{
-    Accepted, Entry, FreshSession, IdempotencyKey, NewMessage, SessionKey, StoreError,
+    Accepted, Entry, Feedback, FreshSession, IdempotencyKey, NewMessage, SessionKey, StoreError,
 };
 
 /// The longest a call is held when there is nothing to say, in seconds.
 pub(super) const MAX_WAIT_SECONDS: u32 = 30;
+
+/// The longest comment on a reply, in characters.
+const MAX_COMMENT_CHARS: usize = 1_000;
 
 /// How many replies one call answers with.
 const RESPONSES_LIMIT: u32 = 100;
@@ -98,6 +103,36 @@ pub(super) async fn cancel_message(
     app.store.cancel(message, token.required()?, app.clock.now()).await?;
     fault::point("relay: cancellation stored, answer not sent");
     Ok(ok("Message cancelled", Cancelled { cancelled: true }))
+}
+
+/// `POST /messages/{message_id}/feedback`
+pub(super) async fn give_feedback(
+    State(app): State<App>,
+    MessagePath(reply): MessagePath,
+    token: VisitorToken,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let token = token.required()?;
+    let body: GiveFeedback = read_json(request, app.limits.max_body_bytes).await?;
+    let rating = body.rating;
+    let feedback = feedback(body)?;
+    app.store.rate(reply, token, feedback, app.clock.now()).await?;
+    if let Some(rating) = rating {
+        app.metrics.feedback.get_or_create(&rating.into()).inc();
+    }
+    Ok(ok("Feedback taken", FeedbackTaken { rating }))
+}
+
+fn feedback(body: GiveFeedback) -> Result<Option<Feedback>, ApiError> {
+    if body.comment.as_ref().is_some_and(|words| words.chars().count() > MAX_COMMENT_CHARS) {
+        let problem = format_args!("is longer than {MAX_COMMENT_CHARS} characters");
+        return Err(ApiError::field("comment", problem));
+    }
+    match (body.rating, body.comment) {
+        (Some(rating), comment) => Ok(Some(Feedback { rating, comment })),
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(ApiError::field("comment", "needs a rating")),
+    }
 }
 
 /// The query of [`list_responses`].

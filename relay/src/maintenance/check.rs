@@ -194,6 +194,19 @@ const INVARIANTS: &[Invariant] = &[
               WHERE response_count <> coalesce(said, 0)",
     },
     Invariant {
+        broken: "a session does not count its ratings right",
+        sql: "SELECT 'session ' || public_id FROM session LEFT JOIN (
+                  SELECT session, sum(rating = 1) AS up, sum(rating = -1) AS down FROM feedback
+                  GROUP BY session
+              ) AS counted ON counted.session = session.id
+              WHERE up_count <> coalesce(up, 0) OR down_count <> coalesce(down, 0)",
+    },
+    Invariant {
+        broken: "feedback is not on a reply, or of another session",
+        sql: "SELECT 'message ' || message FROM feedback JOIN message ON message.id = feedback.message
+              WHERE role NOT IN (1, 2) OR message.session <> feedback.session",
+    },
+    Invariant {
         broken: "a session's id or visitor is not of the form it must have",
         sql: "SELECT 'session ' || public_id FROM session
               WHERE public_id GLOB '*[^A-Za-z0-9_-]*' OR length(public_id) NOT BETWEEN 1 AND 64

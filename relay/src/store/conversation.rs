@@ -208,12 +208,14 @@ fn transcript(
     let snapshot = conn.unchecked_transaction()?;
     let end = rows::conversation_end(&snapshot, session)?;
     let before = before.map_or(i64::MAX, Cursor::position);
-    let sql = "SELECT id, role, text, answers, at, stopped, quick_replies FROM message
-               WHERE session = ?1 AND id < ?2 ORDER BY id DESC LIMIT ?3";
+    let sql = "SELECT message.id AS id, role, text, answers, message.at AS at, stopped,
+                      quick_replies, rating, comment
+               FROM message LEFT JOIN feedback ON feedback.message = message.id
+               WHERE message.session = ?1 AND message.id < ?2 ORDER BY message.id DESC LIMIT ?3";
     let one_more = i64::from(limit) + 1;
     let mut entries: Vec<Entry> = snapshot
         .prepare_cached(sql)?
-        .query_map((session, before, one_more), rows::entry)?
+        .query_map((session, before, one_more), rows::rated_entry)?
         .collect::<rusqlite::Result<_>>()?;
     let has_more = entries.len() > limit as usize;
     entries.truncate(limit as usize);
@@ -234,11 +236,13 @@ fn session_detail(
         .ok_or(StoreError::UnknownSession)?;
     let sql = "SELECT count(*) FROM message WHERE session = ?1";
     let total = snapshot.prepare_cached(sql)?.query_row([session.key], |row| row.get(0))?;
-    let sql = "SELECT id, role, text, answers, at, stopped, quick_replies FROM message
-               WHERE session = ?1 ORDER BY id LIMIT ?2 OFFSET ?3";
+    let sql = "SELECT message.id AS id, role, text, answers, message.at AS at, stopped,
+                      quick_replies, rating, comment
+               FROM message LEFT JOIN feedback ON feedback.message = message.id
+               WHERE message.session = ?1 ORDER BY message.id LIMIT ?2 OFFSET ?3";
     let rows = snapshot
         .prepare_cached(sql)?
-        .query_map((session.key, page.limit, page.offset), rows::entry)?
+        .query_map((session.key, page.limit, page.offset), rows::rated_entry)?
         .collect::<rusqlite::Result<_>>()?;
     Ok((session, Paged { rows, total }))
 }

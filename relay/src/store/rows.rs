@@ -1,6 +1,7 @@
 //! What rows mean: keys, roles, entries, and how they are read.
 
-use postern_shared::visitor::Role;
+use postern_shared::operator::Ratings;
+use postern_shared::visitor::{Rating, Role};
 use postern_shared::{Cursor, MessageId, Metadata, SessionId, Timestamp, Uid};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -100,6 +101,8 @@ pub struct SessionRow {
     pub message_count: u64,
     /// How many replies were given.
     pub response_count: u64,
+    /// How many of them are rated.
+    pub ratings: Ratings,
     /// The address that opened it.
     pub ip_address: Option<String>,
     /// What came with its first message.
@@ -137,6 +140,14 @@ pub(super) fn role_number(role: Role) -> u8 {
         Role::Agent => 1,
         Role::Operator => 2,
         Role::System => 3,
+    }
+}
+
+/// The number that stands for a rating; the schema's CHECK knows them too.
+pub(super) fn rating_number(rating: Rating) -> i8 {
+    match rating {
+        Rating::Up => 1,
+        Rating::Down => -1,
     }
 }
 
@@ -186,7 +197,24 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         timestamp: moment(row, "at")?,
         stopped: row.get("stopped")?,
         quick_replies: texts(row, "quick_replies")?,
+        rating: None,
+        comment: None,
     })
+}
+
+/// One row of a conversation, with what the visitor thinks of it.
+pub(super) fn rated_entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry { rating: rating(row)?, comment: row.get("comment")?, ..entry(row)? })
+}
+
+/// The column of a rating.
+pub(super) fn rating(row: &Row<'_>) -> rusqlite::Result<Option<Rating>> {
+    match row.get("rating")? {
+        None => Ok(None),
+        Some(1_i8) => Ok(Some(Rating::Up)),
+        Some(-1) => Ok(Some(Rating::Down)),
+        Some(other) => Err(FromSqlError::OutOfRange(other.into()).into()),
+    }
 }
 
 /// A session by what its messages need of it.

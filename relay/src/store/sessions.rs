@@ -1,5 +1,6 @@
 //! Sessions: opened by a visitor's first message, listed for the operator.
 
+use postern_shared::operator::Ratings;
 use postern_shared::visitor::Role;
 use postern_shared::{MessageId, Metadata, SessionId, Timestamp, Uid};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
@@ -307,6 +308,7 @@ pub(super) fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
         last_active: rows::moment(row, "last_active")?,
         message_count: row.get("message_count")?,
         response_count: row.get("response_count")?,
+        ratings: Ratings { up: row.get("up_count")?, down: row.get("down_count")? },
         ip_address: row.get("ip_address")?,
         metadata: rows::metadata(row, "metadata")?,
     })

@@ -177,6 +177,8 @@ impl Model {
             timestamp,
             stopped: false,
             quick_replies: Vec::new(),
+            rating: None,
+            comment: None,
         };
         self.said.push(Said { session, entry, metadata: Metadata::new(), key, fate: Fate::Done });
         self.sessions[session].last_active = timestamp;

@@ -1,6 +1,7 @@
 //! What is asked of the store, as it is generated.
 
 use postern_relay::store::Page;
+use postern_shared::visitor::Rating;
 use proptest::option::weighted;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -18,6 +19,7 @@ pub(crate) const PIECES: [&str; 4] = ["ü", "aü", "b", ""];
 pub(crate) enum Op {
     Accept(Say),
     Cancel { message: Which, token: Token },
+    Rate(Rate),
     Reply(Answer),
     Again { call: u8, but: But },
     Lease { limit: u32, lasts_ms: i64 },
@@ -39,6 +41,22 @@ pub(crate) struct Say {
     pub(crate) key: Option<u8>,
     pub(crate) text: usize,
     pub(crate) metadata: u8,
+}
+
+/// What a visitor thinks of an entry, mostly of a reply; without a rating it is taken back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rate {
+    pub(crate) reply: Replied,
+    pub(crate) token: Token,
+    pub(crate) rating: Option<Rating>,
+    pub(crate) comments: bool,
+}
+
+/// An agent's reply, or any entry.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Replied {
+    Reply(u8),
+    Any(u8),
 }
 
 /// A reply to a message's own session, unless it goes `astray`.
@@ -148,6 +166,7 @@ fn of_a_visitor() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => say().prop_map(Op::Accept),
         6 => (which(4, 3, 1), token()).prop_map(|(message, token)| Op::Cancel { message, token }),
+        3 => rate().prop_map(Op::Rate),
     ]
 }
 
@@ -183,6 +202,13 @@ prop_compose! {
     fn say()(to in to(), token in token(), key in key(), text in 0..2_usize, metadata in 0..3_u8)
         -> Say {
         Say { to, token, key, text, metadata }
+    }
+}
+
+prop_compose! {
+    fn rate()(reply in replied(), token in token(), comments in any::<bool>(),
+              rating in weighted(0.8, select(vec![Rating::Up, Rating::Down]))) -> Rate {
+        Rate { reply, token, rating, comments }
     }
 }
 
@@ -241,6 +267,11 @@ fn which(leased: u32, open: u32, dead_letter: u32) -> impl Strategy<Value = Whic
         dead_letter => (0..6_u8).prop_map(Which::DeadLetter),
         1 => any::<u8>().prop_map(Which::Any),
     ]
+}
+
+fn replied() -> impl Strategy<Value = Replied> {
+    let any_entry = any::<u8>().prop_map(Replied::Any);
+    prop_oneof![5 => (0..6_u8).prop_map(Replied::Reply), 1 => any_entry]
 }
 
 fn shown() -> impl Strategy<Value = Shown> {

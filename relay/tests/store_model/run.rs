@@ -90,6 +90,7 @@ impl Run {
         match op {
             Op::Accept(say) => self.accept(self.new_message(say)).await,
             Op::Cancel { message, token } => self.cancel(self.message(message), token).await,
+            Op::Rate(rate) => self.rate(rate).await,
             Op::Reply(answer) => self.reply(self.new_reply(answer)).await,
             Op::Again { call, but } => self.repeat(call, but).await,
             Op::Lease { limit, lasts_ms } => self.lease(limit, lasts_ms).await,

@@ -140,6 +140,43 @@ async fn a_reply_comes_with_what_it_offers_to_answer() {
 }
 
 #[tokio::test]
+async fn feedback_is_answered_with_the_rating_and_shown_with_the_reply() {
+    let relay = TestRelay::start().await;
+    let visitor = answered(&relay).await;
+    let feedback = json!({ "rating": "up", "comment": "That <b>helped</b>." });
+    let answer = visitor.calls().post("/messages/2/feedback", &feedback).await;
+    assert_json_snapshot!(masked(&answer), @r#"
+    {
+      "data": {
+        "rating": "up"
+      },
+      "message": "Feedback taken",
+      "success": true,
+      "timestamp": "[time]"
+    }
+    "#);
+    let path = format!("/sessions/{}/messages", visitor.session());
+    let transcript = masked(&visitor.calls().get(&path).await);
+    assert_json_snapshot!(transcript["data"]["messages"][1], @r#"
+    {
+      "comment": "That <b>helped</b>.",
+      "id": 2,
+      "message_id": 1,
+      "rating": "up",
+      "role": "agent",
+      "text": "hello",
+      "timestamp": "[time]"
+    }
+    "#);
+    let taken_back = visitor.calls().post("/messages/2/feedback", &json!({ "rating": null })).await;
+    assert_json_snapshot!(masked(&taken_back)["data"], @r#"
+    {
+      "rating": null
+    }
+    "#);
+}
+
+#[tokio::test]
 async fn a_transcript_holds_both_sides() {
     let relay = TestRelay::start().await;
     let visitor = answered(&relay).await;
@@ -376,6 +413,10 @@ async fn the_operator_sees_sessions_and_what_was_said() {
             "last_active": "[time]",
             "message_count": 1,
             "metadata": {},
+            "ratings": {
+              "down": 0,
+              "up": 0
+            },
             "response_count": 2,
             "uid": "[uid]"
           }
@@ -419,6 +460,10 @@ async fn the_operator_sees_sessions_and_what_was_said() {
           "last_active": "[time]",
           "message_count": 1,
           "metadata": {},
+          "ratings": {
+            "down": 0,
+            "up": 0
+          },
           "response_count": 2,
           "uid": "[uid]"
         }

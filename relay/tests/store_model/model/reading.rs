@@ -1,7 +1,8 @@
 //! What can be read.
 
 use postern_relay::store::{News, OpenMessage, SessionKey, SessionRow, StoreError, Waiting};
-use postern_shared::visitor::{Entry, MessageState, Role};
+use postern_shared::operator::Ratings;
+use postern_shared::visitor::{Entry, MessageState, Rating, Role};
 use postern_shared::{Cursor, MessageId};
 
 use super::{Draft, IP_ADDRESS, Model, Said, Session};
@@ -51,6 +52,12 @@ impl Model {
         of_session.map(|said| said.entry.clone()).collect()
     }
 
+    /// The entries as events tell them: once each, and so of no rating.
+    pub(crate) fn told(&self, session: usize) -> Vec<Entry> {
+        let all = self.entries(session).into_iter();
+        all.map(|entry| Entry { rating: None, comment: None, ..entry }).collect()
+    }
+
     pub(crate) fn entries_after(
         &self,
         session: usize,
@@ -58,7 +65,7 @@ impl Model {
         replies_only: bool,
         limit: u32,
     ) -> Result<Vec<Entry>, StoreError> {
-        let mut entries = self.entries(session);
+        let mut entries = self.told(session);
         let is_lost = entries.last().is_none_or(|last| cursor > Cursor::after(last.id));
         entries.retain(|entry| Cursor::after(entry.id) > cursor);
         entries.retain(|entry| !replies_only || entry.role != Role::Visitor);
@@ -111,6 +118,7 @@ impl Model {
     pub(crate) fn row(&self, session: usize, key: SessionKey) -> SessionRow {
         let all = self.entries(session);
         let count = |role| all.iter().filter(|entry| entry.role == role).count() as u64;
+        let rated = |rating| all.iter().filter(|entry| entry.rating == Some(rating)).count() as u64;
         let Session { id, uid, created_at, last_active, metadata, .. } = &self.sessions[session];
         SessionRow {
             key,
@@ -120,6 +128,7 @@ impl Model {
             last_active: *last_active,
             message_count: count(Role::Visitor),
             response_count: count(Role::Agent),
+            ratings: Ratings { up: rated(Rating::Up), down: rated(Rating::Down) },
             ip_address: Some(IP_ADDRESS.into()),
             metadata: metadata.clone(),
         }

@@ -3,11 +3,13 @@
 use std::mem;
 
 use postern_relay::secret::SecretHash;
-use postern_relay::store::{Accepted, FreshSession, IdempotencyKey, NewMessage, StoreError};
+use postern_relay::store::{
+    Accepted, Feedback, FreshSession, IdempotencyKey, NewMessage, StoreError,
+};
 use postern_shared::MessageId;
 use postern_shared::visitor::Role;
 
-use super::{Fate, Model, Open, Session, moment};
+use super::{Fate, Model, Open, Said, Session, moment};
 use crate::op::KEYS;
 
 impl Model {
@@ -92,6 +94,21 @@ impl Model {
         }
         let again = mem::replace(&mut open.cancelled, true);
         self.may_tell = again.then_some((session, true));
+        Ok(())
+    }
+
+    pub(crate) fn rate(
+        &mut self,
+        id: MessageId,
+        token: SecretHash,
+        feedback: Option<Feedback>,
+    ) -> Result<(), StoreError> {
+        let session = self.holder(token).ok_or(StoreError::UnknownToken)?;
+        let is_reply = |said: &&Said| said.session == session && said.entry.role == Role::Agent;
+        self.find(id).filter(is_reply).ok_or(StoreError::UnknownReply)?;
+        let entry = &mut self.said(id).entry;
+        entry.rating = feedback.as_ref().map(|feedback| feedback.rating);
+        entry.comment = feedback.and_then(|feedback| feedback.comment);
         Ok(())
     }
 

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use postern_relay::secret::SecretHash;
-use postern_relay::store::{FreshSession, Kept, Nack, NewChunk, NewMessage, NewReply, Store};
+use postern_relay::store::{
+    Feedback, FreshSession, Kept, Nack, NewChunk, NewMessage, NewReply, Store,
+};
 use postern_shared::{LeaseId, MessageId, Uid};
 use proptest::prelude::*;
 
@@ -11,7 +13,7 @@ use super::choice::{pick, session_id};
 use super::watcher::Watcher;
 use super::{Call, Checked, Run, same};
 use crate::model::MAX_ATTEMPTS;
-use crate::op::{But, Token};
+use crate::op::{But, Rate, TEXTS, Token};
 
 impl Run {
     pub(super) async fn accept(&mut self, new: NewMessage) -> Checked {
@@ -38,6 +40,17 @@ impl Run {
         let Some(token) = self.token(token, session.as_ref()) else { return Ok(()) };
         let expected = self.model.cancel(id, token);
         same(self.store.cancel(id, token, self.model.now).await, expected)
+    }
+
+    pub(super) async fn rate(&mut self, Rate { reply, token, rating, comments }: Rate) -> Checked {
+        let id = self.replied(reply);
+        let session = self.model.find(id).map(|said| said.session);
+        let session = session.map(|session| self.model.sessions[session].id.clone());
+        let Some(token) = self.token(token, session.as_ref()) else { return Ok(()) };
+        let comment = comments.then(|| TEXTS[1].to_owned());
+        let feedback = rating.map(|rating| Feedback { rating, comment });
+        let expected = self.model.rate(id, token, feedback.clone());
+        same(self.store.rate(id, token, feedback, self.model.now).await, expected)
     }
 
     pub(super) async fn reply(&mut self, new: NewReply) -> Checked {

@@ -2,11 +2,12 @@
 
 use postern_relay::secret::SecretHash;
 use postern_relay::store::{IdempotencyKey, NewChunk, NewMessage, NewReply};
+use postern_shared::visitor::Role;
 use postern_shared::{LeaseId, MessageId, SessionId};
 
 use super::Run;
 use crate::model::IP_ADDRESS;
-use crate::op::{Answer, Begin, KEYS, PIECES, Piece, Say, Shown, TEXTS, To, Token, Which};
+use crate::op::{Answer, Begin, KEYS, PIECES, Piece, Replied, Say, Shown, TEXTS, To, Token, Which};
 
 impl Run {
     pub(super) fn new_message(&self, Say { to, token, key, text, metadata }: Say) -> NewMessage {
@@ -72,6 +73,17 @@ impl Run {
             Which::Any(n) => Some(MessageId(i64::from(n) % (self.model.said.len() as i64 + 2))),
         };
         found.unwrap_or(MessageId(0))
+    }
+
+    pub(super) fn replied(&self, replied: Replied) -> MessageId {
+        let replies = self.model.said.iter().filter(|said| said.entry.role == Role::Agent);
+        match replied {
+            Replied::Reply(n) => {
+                let ids: Vec<_> = replies.map(|said| said.entry.id).collect();
+                pick(&ids, n).unwrap_or(MessageId(0))
+            }
+            Replied::Any(n) => self.message(Which::Any(n)),
+        }
     }
 
     pub(super) fn token(&self, token: Token, session: Option<&SessionId>) -> Option<SecretHash> {

@@ -43,7 +43,7 @@ impl Run {
                 let answers = entry.message_id.filter(|_| entry.role == Role::Agent);
                 prop_assert!(answers.is_none_or(|id| answered.insert(id)), "answered twice");
             }
-            prop_assert_eq!(all, self.model.entries(session));
+            prop_assert_eq!(all, self.model.told(session));
         }
         let waiting = self.store.inbox().await?.open;
         let given_up = self.store.dead_letters(ALL).await?.total + self.dropped as u64;
