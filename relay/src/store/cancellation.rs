@@ -1,8 +1,11 @@
 //! Cancellation: a visitor wants no reply to a message any more.
 
+use std::sync::Arc;
+
 use postern_shared::MessageId;
 use postern_shared::visitor::Role;
 
+use super::drafts::Drafts;
 use super::writer::Txn;
 use super::{Now, SessionKey, Store, StoreError, inbox, outbox, rows};
 use crate::secret::SecretHash;
@@ -20,12 +23,14 @@ impl Store {
         token: SecretHash,
         now: Now,
     ) -> Result<(), StoreError> {
-        self.writer.run(move |txn| cancel(txn, message, &token, now)).await
+        let drafts = Arc::clone(&self.drafts);
+        self.writer.run(move |txn| cancel(txn, &drafts, message, &token, now)).await
     }
 }
 
 fn cancel(
     txn: &mut Txn<'_>,
+    drafts: &Drafts,
     message: MessageId,
     token: &SecretHash,
     now: Now,
@@ -33,7 +38,7 @@ fn cancel(
     let holder = rows::token_holder(txn.conn, token)?;
     let open = inbox::find_in_session(txn.conn, message, holder.key)?;
     if !open.is_leased(now) {
-        return stop(txn, holder.key, message, "", now);
+        return stop(txn, holder.key, message, &drafts.text(message), now);
     }
     let sql = "UPDATE inbox SET cancelled = 1 WHERE session = ?1 AND message = ?2";
     txn.conn.prepare_cached(sql)?.execute((holder.key, message.0))?;

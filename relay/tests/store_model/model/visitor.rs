@@ -89,7 +89,8 @@ impl Model {
         found.ok_or(StoreError::UnknownMessage)?;
         let open = self.wanting(id)?;
         if !open.is_leased(now_ms) {
-            self.stop(id, "");
+            let written = open.written();
+            self.stop(id, &written);
             return Ok(());
         }
         let again = mem::replace(&mut open.cancelled, true);
