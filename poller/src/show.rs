@@ -4,8 +4,8 @@ use std::future;
 use std::time::Duration;
 
 use postern_host::fault;
-use postern_shared::MessageId;
 use postern_shared::poller::PostChunk;
+use postern_shared::{LeaseId, MessageId};
 use tokio::time::{self, Instant};
 
 use crate::agent::{Draft, Written};
@@ -27,6 +27,7 @@ pub(crate) async fn run(
     let mut written = draft.watch();
     let mut shown = Shown::default();
     let mut backoff = Backoff::new();
+    let mut lease = None;
     loop {
         let Some(piece) = shown.next_piece(&written.borrow_and_update()) else {
             // The draft holds the sender, so an error cannot come.
@@ -34,7 +35,7 @@ pub(crate) async fn run(
             continue;
         };
         let asked = Instant::now();
-        match send(bridge, message, &piece).await? {
+        match send(bridge, message, &mut lease, &piece).await? {
             Answer::Taken { cancelled } => {
                 backoff.reset();
                 shown.note(piece);
@@ -66,8 +67,20 @@ enum Answer {
     Over(Option<RelayError>),
 }
 
-async fn send(bridge: &Bridge, message: MessageId, piece: &Piece) -> Result<Answer, PollerError> {
-    let Some(lease) = bridge.queue.lease_of(message).await? else { return Ok(Answer::Over(None)) };
+/// Sends a piece under the lease that was good the last time, or under the one in the queue.
+async fn send(
+    bridge: &Bridge,
+    message: MessageId,
+    good_lease: &mut Option<LeaseId>,
+    piece: &Piece,
+) -> Result<Answer, PollerError> {
+    let lease = match good_lease.take() {
+        Some(lease) => lease,
+        None => match bridge.queue.lease_of(message).await? {
+            Some(lease) => lease,
+            None => return Ok(Answer::Over(None)),
+        },
+    };
     let chunk = PostChunk {
         lease_id: lease.clone(),
         offset: piece.offset as u64,
@@ -75,7 +88,10 @@ async fn send(bridge: &Bridge, message: MessageId, piece: &Piece) -> Result<Answ
         progress: piece.progress.clone(),
     };
     let error = match bridge.relay.chunk(message, &chunk).await {
-        Ok(taken) => return Ok(Answer::Taken { cancelled: taken.cancelled }),
+        Ok(taken) => {
+            *good_lease = Some(lease);
+            return Ok(Answer::Taken { cancelled: taken.cancelled });
+        }
         Err(RelayError::Gap { wanted }) => return Ok(Answer::Gap { wanted }),
         Err(error @ RelayError::Refused { .. }) => return Ok(Answer::Over(Some(error))),
         Err(error) => error,
