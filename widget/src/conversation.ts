@@ -157,7 +157,7 @@ export class Conversation extends EventTarget {
   /** Takes an entry that was pushed; one that is known already changes nothing. */
   receive(entry: Entry): void {
     if (this.#rows.some((row) => row.id === entry.id)) return;
-    if (entry.role !== "visitor") this.dispatchEvent(new CustomEvent("reply", { detail: entry }));
+    this.#tellReply(entry);
     const early = this.#ownUnsent(entry) ?? draftOf(entry, this.#rows);
     if (early) {
       const stored: Row = { ...entryRow(entry), name: early.name };
@@ -202,12 +202,17 @@ export class Conversation extends EventTarget {
     this.#changed();
   }
 
+  #tellReply(entry: Entry): void {
+    if (entry.role !== "visitor") this.dispatchEvent(new CustomEvent("reply", { detail: entry }));
+  }
+
   /** Takes the newest page of the transcript in place of what was shown. */
   restore(entries: readonly Entry[], hasEarlier: boolean): void {
     const names = new Map(this.#rows.map((row) => [row.id, row.name]));
     const page: Row[] = [];
     for (const entry of entries) {
-      if (entry.role !== "visitor") this.dispatchEvent(new CustomEvent("reply", { detail: entry }));
+      // What the visitor has read before, or this page has shown, is no news.
+      if (entry.id > this.#store.seen && !names.has(entry.id)) this.#tellReply(entry);
       const early = this.#ownUnsent(entry, page) ?? draftOf(entry, this.#rows);
       const name = names.get(entry.id) ?? early?.name;
       page.push(name ? { ...entryRow(entry), name } : entryRow(entry));

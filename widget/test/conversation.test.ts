@@ -76,6 +76,28 @@ test("an entry that comes twice is shown once", () => {
   assert.deepEqual(shown(), ["hello"]);
 });
 
+test("only a reply that is news is told as one", () => {
+  const told: string[] = [];
+  const listen = () =>
+    conversation.addEventListener("reply", (event) => {
+      told.push((event as CustomEvent<Entry>).detail.text);
+    });
+  listen();
+  conversation.receive(entry(1, "agent", "read"));
+  conversation.markSeen();
+  conversation.receive(entry(2, "agent", "unread"));
+  const page = [1, 2, 3].map((id) =>
+    entry(id, "agent", ["read", "unread", "missed"][id - 1] ?? ""),
+  );
+  conversation.restore(page, false);
+  assert.deepEqual(told, ["read", "unread", "missed"]);
+
+  ({ conversation } = openPage());
+  listen();
+  conversation.restore(page, false);
+  assert.deepEqual(told.slice(3), ["unread", "missed"]);
+});
+
 test("the stream may be faster than the answer to the post", () => {
   conversation.add("hi");
   const key = nextKey();
