@@ -103,14 +103,17 @@ export class Log {
     this.#shown = new Map();
     this.#days = new Map();
     let last: Element = this.#greeting;
-    let day = dayOf(Date.now());
+    let previous: Shown | undefined;
     for (const row of rows) {
       const shown = this.#shownRow(row, before.get(row.name));
-      if (shown.day !== day) last = follow(last, this.#dayBefore(row, shown.day, days));
+      const isNewDay = shown.day !== (previous?.day ?? dayOf(Date.now()));
+      if (isNewDay) last = follow(last, this.#dayBefore(row, shown.day, days));
       last = follow(last, shown.node);
-      day = shown.day;
+      noteNext(previous, isNewDay ? "day" : row.role);
+      previous = shown;
       before.delete(row.name);
     }
+    noteNext(previous, "");
     for (const { node } of before.values()) node.remove();
     for (const node of days.values()) node.remove();
   }
@@ -159,6 +162,11 @@ export class Log {
     this.node.focus({ preventScroll: true });
     this.#actions.retry(name);
   }
+}
+
+/** Lets the style know what comes next: asked by `:has()`, each new message would restyle them all. */
+function noteNext(shown: Shown | undefined, next: Row["role"] | "day" | ""): void {
+  if (shown && shown.node.dataset.next !== next) shown.node.dataset.next = next;
 }
 
 /** Puts a node after another one, unless it is there already. */
