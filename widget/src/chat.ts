@@ -4,12 +4,13 @@ import { Backoff } from "./backoff.ts";
 import { Client } from "./client.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Conversation } from "./conversation.ts";
-import { Inbox } from "./inbox.ts";
-import { type Exclusively, exclusivelyAs } from "./lock.ts";
+import { Inbox, type News } from "./inbox.ts";
+import { exclusivelyAs, type Locks } from "./lock.ts";
 import { Outbox } from "./outbox.ts";
 import { SessionKeeper } from "./session.ts";
 import { Stopper } from "./stopper.ts";
 import { Store } from "./storage.ts";
+import { Tabs } from "./tabs.ts";
 import { type Metadata, RelayError } from "./wire.ts";
 
 /** What a chat needs of the platform. */
@@ -17,7 +18,8 @@ export interface Platform {
   readonly storage: Pick<Storage, "getItem" | "setItem" | "removeItem">;
   readonly clock?: Clock;
   readonly random?: () => number;
-  readonly exclusively?: Exclusively;
+  /** Absent where the page may have none. */
+  readonly locks?: Locks | undefined;
 }
 
 /** Runs until its signal aborts. It calls the relay only once there is something to send or fetch. */
@@ -29,6 +31,7 @@ export class Chat {
   #client: Client;
   #clock: Clock;
   #random: () => number;
+  #locks: Locks | undefined;
   #outbox: Outbox;
   #inbox: Inbox | undefined;
   #stopper: Stopper | undefined;
@@ -40,6 +43,7 @@ export class Chat {
     this.#store = new Store(relay, platform.storage);
     this.#clock = platform.clock ?? systemClock;
     this.#random = platform.random ?? Math.random;
+    this.#locks = platform.locks;
     this.#signal = signal;
     this.#client = new Client(relay, this.#clock);
     this.#session = new SessionKeeper(this.#store);
@@ -49,7 +53,7 @@ export class Chat {
       this.conversation,
       this.#session,
       this.#newBackoff(),
-      platform.exclusively ?? exclusivelyAs(`${this.#store.prefix}outbox`),
+      exclusivelyAs(`${this.#store.prefix}outbox`, platform.locks),
     );
     this.#session.addEventListener("change", () => this.#changeSession(), { signal });
   }
@@ -83,7 +87,7 @@ export class Chat {
     await this.#inbox?.loadEarlier(this.#listening.signal);
   }
 
-  /** To be called when the network is back. */
+  /** To be called when the network is back, or the visitor. */
   wake(): void {
     this.#outbox.wake();
     this.#inbox?.wake();
@@ -112,9 +116,18 @@ export class Chat {
     if (!session) return;
 
     const { conversation } = this;
+    const signal = this.#listeningSignal;
+    const tabs = new Tabs<News>(this.#store.prefix + session.id, this.#locks, this.#clock, signal);
     this.#stopper = new Stopper(session, this.#client, conversation, this.#newBackoff());
-    this.#inbox = new Inbox(session, this.#client, conversation, this.#clock, this.#newBackoff());
-    this.#inbox.run(this.#listeningSignal).catch((error) => {
+    this.#inbox = new Inbox(
+      session,
+      this.#client,
+      conversation,
+      this.#clock,
+      this.#newBackoff(),
+      tabs,
+    );
+    this.#inbox.run(signal).catch((error) => {
       if (!(error instanceof RelayError)) throw error;
       this.#session.leave(session.token, error);
     });

@@ -50,6 +50,16 @@ export class Conversation extends EventTarget {
     this.#changed();
   }
 
+  get status(): Status | undefined {
+    return this.#status;
+  }
+
+  /** All there is of the reply that is being written, if one is. */
+  get draft(): Chunk | undefined {
+    const draft = this.#rows.find(isDraft);
+    return draft?.answers ? { message_id: draft.answers, offset: 0, text: draft.text } : undefined;
+  }
+
   get activity(): Activity {
     if (this.#status) return toldActivity(this.#status, this.#stopping);
     return seenActivity(this.#rows, this.#stopping);

@@ -43,7 +43,8 @@ export class Widget {
     this.#metadata = metadata;
     this.#emit = emit;
     this.#hasSound = options.hasSound;
-    this.#chat = new Chat(options.relay, { storage: pageStorage() }, signal);
+    const platform = { storage: pageStorage(), locks: navigator.locks };
+    this.#chat = new Chat(options.relay, platform, signal);
     const chat = this.#chat;
     this.view = new View(
       options,
@@ -83,7 +84,11 @@ export class Widget {
     };
     conversation.addEventListener("change", onChange, { signal });
     conversation.addEventListener("reply", (event) => this.#tellReply(event), { signal });
-    document.addEventListener("visibilitychange", () => this.#count(), { signal });
+    const onSight = () => {
+      this.#count();
+      if (!document.hidden) this.#chat.wake();
+    };
+    document.addEventListener("visibilitychange", onSight, { signal });
     signal.addEventListener("abort", () => {
       this.#title.unread = 0;
     });

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
-import type { Activity } from "../src/activity.ts";
-import { Chat } from "../src/chat.ts";
 import { Store } from "../src/storage.ts";
 import { TestClock } from "./clock.ts";
 import { type Call, chunkEvent, FakeRelay, type Fault, refuse, statusEvent } from "./fake-relay.ts";
+import { TestLocks } from "./locks.ts";
 import { MemoryStorage } from "./memory-storage.ts";
+import { Page } from "./page.ts";
 
 const POST = "POST /messages";
 const TRANSCRIPT = "GET /sessions/{id}/messages";
@@ -16,66 +16,27 @@ const CANCEL = "POST /messages/{id}/cancel";
 let relay: FakeRelay;
 let clock: TestClock;
 let storage: MemoryStorage;
-let pages: AbortController[];
+let locks: TestLocks;
+let pages: Page[];
 
 beforeEach(async () => {
   relay = await FakeRelay.start();
   clock = new TestClock();
   storage = new MemoryStorage();
+  locks = new TestLocks();
   pages = [];
 });
 
 afterEach(async () => {
-  for (const page of pages) page.abort();
+  for (const page of pages) page.leave();
   await relay.stop();
 });
 
-/** One visitor's page; jitter is always the whole delay, so that a retry waits for the clock. */
-class Page {
-  readonly chat: Chat;
-  #life = new AbortController();
-
-  constructor() {
-    pages.push(this.#life);
-    const platform = { storage, clock, random: () => 1, exclusively: inTurn };
-    this.chat = new Chat(relay.address, platform, this.#life.signal);
-    this.chat.start();
-  }
-
-  leave(): void {
-    this.#life.abort();
-  }
-
-  get shown(): string[] {
-    return this.chat.conversation.rows.map(({ text, delivery }) =>
-      delivery ? `${text} (${delivery})` : text,
-    );
-  }
-
-  /** Resolves once this is what the visitor sees. */
-  async shows(...expected: string[]): Promise<void> {
-    await this.until(() => JSON.stringify(this.shown) === JSON.stringify(expected));
-  }
-
-  /** Resolves once the condition holds; looked at whenever the conversation changes. */
-  async until(condition: () => boolean): Promise<void> {
-    while (!condition()) {
-      await new Promise((resolve) =>
-        this.chat.conversation.addEventListener("change", resolve, { once: true }),
-      );
-    }
-  }
-
-  get activity(): Activity {
-    return this.chat.conversation.activity;
-  }
-}
-
-let turn: Promise<unknown> = Promise.resolve();
-function inTurn<T>(work: () => Promise<T>): Promise<T> {
-  const result = turn.then(work);
-  turn = result.catch(() => {});
-  return result;
+/** Another tab of the same browser. */
+function visit(): Page {
+  const page = new Page(relay.address, { storage, clock, locks });
+  pages.push(page);
+  return page;
 }
 
 async function openSession(page: Page): Promise<void> {
@@ -119,12 +80,12 @@ function keys(calls: Call[]): unknown[] {
 }
 
 test("a page without a session makes no call", async () => {
-  new Page();
+  visit();
   assert.deepEqual(await callsSoFar(), []);
 });
 
 test("the first message opens a session, and the reply is pushed", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   const [post] = relay.called(POST);
   assert.deepEqual(post?.body, { message: "hi" });
@@ -135,7 +96,7 @@ test("the first message opens a session, and the reply is pushed", async () => {
 });
 
 test("messages go out one after another, and only the first opens the session", async () => {
-  const page = new Page();
+  const page = visit();
   let isOpen = true;
   for (const text of ["a", "b", "c"]) {
     relay.once(POST, () => {
@@ -162,21 +123,21 @@ test("messages go out one after another, and only the first opens the session", 
 });
 
 test("a reload restores the conversation and goes on from its end", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.say("session-1", "agent", "hello", 1);
   await page.shows("hi (sent)", "hello");
   page.leave();
   await relay.until(() => relay.streamCount === 0);
   relay.say("session-1", "agent", "while you were away");
-  const next = new Page();
+  const next = visit();
   await next.shows("hi (sent)", "hello", "while you were away");
   await relay.until(() => relay.streamCount === 1);
   assert.equal(relay.called(EVENTS).at(-1)?.headers["last-event-id"], "3");
 });
 
 test("a lost answer is asked for again with the same key and body, and stored once", async () => {
-  const page = new Page();
+  const page = visit();
   relay.once(POST, loseAnswer);
   page.chat.send("hi");
   await clock.sleeping(1_000);
@@ -191,12 +152,12 @@ test("a lost answer is asked for again with the same key and body, and stored on
 });
 
 test("an unsent message goes out once after a reload, with its key", async () => {
-  const page = new Page();
+  const page = visit();
   relay.once(POST, loseAnswer);
   page.chat.send("hi");
   await clock.sleeping(1_000);
   page.leave();
-  const next = new Page();
+  const next = visit();
   assert.deepEqual(next.shown, ["hi (sending)"]);
   await next.shows("hi (sent)");
   assert.equal(new Set(keys(relay.called(POST))).size, 1);
@@ -205,10 +166,10 @@ test("an unsent message goes out once after a reload, with its key", async () =>
 
 test("two tabs with one storage send a message once", async () => {
   relay.once(POST, answerWith(503, "unavailable", "Not now.", 1));
-  const page = new Page();
+  const page = visit();
   page.chat.send("hi");
   await clock.sleeping(2_000);
-  const other = new Page();
+  const other = visit();
   await other.shows("hi (sent)");
   clock.advance(2_000);
   page.chat.sync(null);
@@ -218,7 +179,7 @@ test("two tabs with one storage send a message once", async () => {
 });
 
 test("429 is retried by itself, not before the time the relay named", async () => {
-  const page = new Page();
+  const page = visit();
   relay.once(POST, answerWith(429, "rate_limited", "Too many.", 7));
   page.chat.send("hi");
   const delay = await clock.sleeping(7_000, 9_000);
@@ -232,7 +193,7 @@ test("429 is retried by itself, not before the time the relay named", async () =
 });
 
 test("the network's return ends the wait", async () => {
-  const page = new Page();
+  const page = visit();
   relay.once(POST, breakOff);
   page.chat.send("hi");
   await clock.sleeping(1_000);
@@ -241,7 +202,7 @@ test("the network's return ends the wait", async () => {
 });
 
 test("a refused message fails with the relay's sentence, and a retry has a new key", async () => {
-  const page = new Page();
+  const page = visit();
   relay.once(POST, answerWith(413, "payload_too_large", "The message is too long."));
   page.chat.send("hi");
   await page.shows("hi (failed)");
@@ -253,7 +214,7 @@ test("a refused message fails with the relay's sentence, and a retry has a new k
 });
 
 test("a proxy's 403 page is no reason to leave the session", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.once(POST, block);
   relay.once(EVENTS, block);
@@ -270,7 +231,7 @@ test("a proxy's 403 page is no reason to leave the session", async () => {
 });
 
 test("after a 401 the message opens a new session, without the token", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.once(POST, answerWith(401, "unauthorized", "The token is not good."));
   page.chat.send("still there?");
@@ -286,7 +247,7 @@ test("after a 401 the message opens a new session, without the token", async () 
 });
 
 test("after a 403 the new session is opened with the earlier token", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.once(POST, answerWith(403, "forbidden", "Not your session."));
   page.chat.send("still there?");
@@ -297,7 +258,7 @@ test("after a 403 the new session is opened with the earlier token", async () =>
 });
 
 test("an earlier token that opens nothing is dropped", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.once(POST, answerWith(403, "forbidden", "Not your session."));
   relay.once(POST, answerWith(403, "forbidden", "Not your token."));
@@ -307,14 +268,14 @@ test("an earlier token that opens nothing is dropped", async () => {
 });
 
 test("an unsent message whose session is over opens a new one, under a new key", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.once(POST, breakOff);
   page.chat.send("more");
   await clock.sleeping(1_000);
   page.leave();
   new Store(relay.address, storage).session = undefined;
-  const next = new Page();
+  const next = visit();
   await next.shows("more (sent)");
   const [, first, last] = relay.called(POST);
   assert.deepEqual([first?.body.session_id, last?.body.session_id], ["session-1", undefined]);
@@ -322,7 +283,7 @@ test("an unsent message whose session is over opens a new one, under a new key",
 });
 
 test("a repeat stays the same though another session was opened meanwhile", async () => {
-  const page = new Page();
+  const page = visit();
   relay.once(POST, loseAnswer);
   page.chat.send("hi");
   await clock.sleeping(1_000);
@@ -335,7 +296,7 @@ test("a repeat stays the same though another session was opened meanwhile", asyn
 });
 
 test("a relay that refuses even to open a session is not asked for ever", async () => {
-  const page = new Page();
+  const page = visit();
   relay.once(POST, answerWith(403, "forbidden", "This page may not."));
   page.chat.send("hi");
   await page.shows("hi (failed)");
@@ -343,11 +304,11 @@ test("a relay that refuses even to open a session is not asked for ever", async 
 });
 
 test("a session that is refused at restoring is left, and the next message opens one", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   page.leave();
   relay.tokens.set("session-1", "another");
-  const next = new Page();
+  const next = visit();
   await relay.until(() => relay.called(TRANSCRIPT).length === 2);
   next.chat.send("hello?");
   await next.shows("hello? (sent)");
@@ -355,7 +316,7 @@ test("a session that is refused at restoring is left, and the next message opens
 });
 
 test("a stream that is cut goes on where it was, with nothing lost or repeated", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.say("session-1", "agent", "one", 1);
   await page.shows("hi (sent)", "one");
@@ -370,7 +331,7 @@ test("a stream that is cut goes on where it was, with nothing lost or repeated",
 });
 
 test("events of a kind not known yet, and comments, do no harm", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.write(": still here\n\nevent: weather\ndata: not even JSON\n\n");
   relay.say("session-1", "agent", "hello", 1);
@@ -378,7 +339,7 @@ test("events of a kind not known yet, and comments, do no harm", async () => {
 });
 
 test("forty seconds without a byte mean a dead stream", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   await clock.sleeping(40_000);
   clock.advance(40_000);
@@ -390,7 +351,7 @@ test("forty seconds without a byte mean a dead stream", async () => {
 });
 
 test("a reply is shown as it is written, and its whole in the end", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.write(statusEvent({ host: "connected", message_id: 1, state: "working" }));
   relay.write(chunkEvent({ message_id: 1, offset: 0, text: "good " }));
@@ -403,7 +364,7 @@ test("a reply is shown as it is written, and its whole in the end", async () => 
 });
 
 test("a stream that is cut in the middle of a reply goes on with the whole of it", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.write(chunkEvent({ message_id: 1, offset: 0, text: "good " }));
   await page.shows("hi (sent)", "good ");
@@ -418,7 +379,7 @@ test("a stream that is cut in the middle of a reply goes on with the whole of it
 });
 
 test("a stream that leaves something out is opened anew", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.write(chunkEvent({ message_id: 1, offset: 0, text: "good " }));
   relay.opening = chunkEvent({ message_id: 1, offset: 0, text: "good morning" });
@@ -431,7 +392,7 @@ test("a stream that leaves something out is opened anew", async () => {
 });
 
 test("what the relay told holds until a stream cannot be opened", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.write(statusEvent({ host: "away", message_id: 1, state: "working", progress: "Hm" }));
   await page.until(() => page.activity.isHostAway);
@@ -446,7 +407,7 @@ test("what the relay told holds until a stream cannot be opened", async () => {
 });
 
 test("while polling, nothing is left of a draft or of what the relay told", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.write(statusEvent({ host: "away", message_id: 1, state: "working" }));
   relay.write(chunkEvent({ message_id: 1, offset: 0, text: "good " }));
@@ -468,7 +429,7 @@ test("while polling, nothing is left of a draft or of what the relay told", asyn
 });
 
 test("a reply is stopped once, with the session's token, and shows what was written", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.write(chunkEvent({ message_id: 1, offset: 0, text: "good " }));
   await page.shows("hi (sent)", "good ");
@@ -486,7 +447,7 @@ test("a reply is stopped once, with the session's token, and shows what was writ
 });
 
 test("a stop is repeated until the relay has answered for it", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.once(CANCEL, breakOff);
   relay.once(CANCEL, answerWith(503, "unavailable", "Not now.", 3));
@@ -510,7 +471,7 @@ for (const [status, type] of [
   [404, "unknown_message"],
 ] as const) {
   test(`a stop that is refused as ${type} is over`, async () => {
-    const page = new Page();
+    const page = visit();
     await openSession(page);
     relay.once(CANCEL, answerWith(status, type, "There is nothing to stop."));
     page.chat.stop();
@@ -521,7 +482,7 @@ for (const [status, type] of [
 }
 
 test("where nothing is awaited, there is nothing to stop", async () => {
-  const page = new Page();
+  const page = visit();
   page.chat.stop();
   await openSession(page);
   relay.say("session-1", "agent", "hello", 1);
@@ -531,7 +492,7 @@ test("where nothing is awaited, there is nothing to stop", async () => {
 });
 
 test("an unknown cursor reloads the transcript", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.write(statusEvent({ host: "away", message_id: 1, state: "waiting" }));
   await page.until(() => page.activity.isHostAway);
@@ -550,7 +511,7 @@ test("an unknown cursor reloads the transcript", async () => {
 });
 
 test("a proxy that buffers the stream leads to long polling, and the stream is tried again", async () => {
-  const page = new Page();
+  const page = visit();
   relay.greeting = "";
   page.chat.send("hi");
   await relay.until(() => relay.streamCount === 1);
@@ -572,7 +533,7 @@ test("a proxy that buffers the stream leads to long polling, and the stream is t
 });
 
 test("a stream that fails twice while polling works leads to long polling", async () => {
-  const page = new Page();
+  const page = visit();
   relay.once(EVENTS, breakOff);
   relay.once(EVENTS, answerWith(502, "", "Bad gateway."));
   page.chat.send("hi");
@@ -589,7 +550,7 @@ test("a stream that fails twice while polling works leads to long polling", asyn
 });
 
 test("a network that is down for all calls does not lead to long polling", async () => {
-  const page = new Page();
+  const page = visit();
   for (let tries = 0; tries < 2; tries++) {
     relay.once(EVENTS, breakOff);
     relay.once(REPLIES, breakOff);
@@ -604,11 +565,11 @@ test("a network that is down for all calls does not lead to long polling", async
 });
 
 test("earlier pages are loaded from the oldest entry on", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   for (let number = 2; number <= 60; number++) relay.say("session-1", "agent", `${number}`);
   page.leave();
-  const next = new Page();
+  const next = visit();
   await next.shows(...Array.from({ length: 50 }, (_, index) => `${index + 11}`));
   assert.equal(next.chat.conversation.hasEarlier, true);
   await next.chat.loadEarlier();
@@ -618,18 +579,17 @@ test("earlier pages are loaded from the oldest entry on", async () => {
 });
 
 test("a tab takes up the session that another tab opened", async () => {
-  const page = new Page();
-  const other = new Page();
+  const page = visit();
+  const other = visit();
   await openSession(page);
   other.chat.sync("another script's key");
   assert.deepEqual(other.shown, []);
   other.chat.sync(`postern:${relay.address}:session`);
   await other.shows("hi (sent)");
-  await relay.until(() => relay.streamCount === 2);
 });
 
 test("nothing runs on for a page that was left", async () => {
-  const page = new Page();
+  const page = visit();
   await openSession(page);
   relay.once(POST, breakOff);
   page.chat.send("more");
