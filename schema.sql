@@ -90,6 +90,34 @@ CREATE TABLE dead_letter (
 
 CREATE INDEX dead_letter_by_session ON dead_letter (session);
 
+-- Files that were sent. Their bytes lie in a folder beside the database, each under its public id;
+-- a row is written once they are on disk, and bytes without a row are removed at the next start.
+CREATE TABLE file (
+    id          INTEGER PRIMARY KEY,
+    public_id   TEXT    NOT NULL UNIQUE,
+    session     INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
+    message     INTEGER REFERENCES message (id) ON DELETE CASCADE, -- null until one takes it along
+    place       INTEGER,                          -- among the files of its message
+    role        INTEGER NOT NULL CHECK (role IN (0, 1)), -- who sent it: visitor, agent
+    name        TEXT    NOT NULL,
+    type        TEXT    NOT NULL,                 -- media type
+    size_bytes  INTEGER NOT NULL,
+    digest      BLOB    NOT NULL,                 -- SHA-256, to know a repeat by
+    idempotency BLOB,                             -- hash of the idempotency key, per session
+    uploaded_at INTEGER NOT NULL                  -- by the steady clock
+) STRICT;
+
+CREATE INDEX file_by_message ON file (message) WHERE message IS NOT NULL;
+
+-- The few that wait for their message: counted per session, and swept by age.
+CREATE INDEX file_waiting ON file (session, role) WHERE message IS NULL;
+CREATE INDEX file_by_age ON file (uploaded_at) WHERE message IS NULL;
+
+CREATE UNIQUE INDEX file_by_idempotency ON file (session, idempotency)
+    WHERE idempotency IS NOT NULL;
+
+CREATE INDEX file_by_session ON file (session);
+
 -- What visitors think of replies. A rating may change and be taken back while messages never do, and
 -- few replies have one: hence a table of its own.
 CREATE TABLE feedback (

@@ -17,7 +17,7 @@ use postern_host::signal;
 use postern_poller::agent::{Agent, AgentArgs, AgentKind};
 use postern_poller::poller::{self, Pace};
 use postern_poller::relay::Relay;
-use postern_relay::config::{Keys, Limits};
+use postern_relay::config::{Keys, Limits, default_file_types};
 use postern_relay::{Config, Server, secret};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -75,6 +75,8 @@ fn relay_config(data: &Path, api_key: &str) -> Result<Config> {
     Ok(Config {
         listen: on_loopback(0),
         db: data.join("relay.db"),
+        files: data.join("relay.db.files"),
+        file_types: default_file_types(),
         away_after: Duration::from_secs(10),
         keys: Keys::new(api_key, &secret::generate())?,
         limits: Limits::default(),

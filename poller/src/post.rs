@@ -104,6 +104,7 @@ async fn post(bridge: &Bridge, outgoing: &Outgoing) -> Result<Progress, PollerEr
                 timestamp: Some(*at),
                 stopped: *stopped,
                 quick_replies: quick_replies.clone(),
+                files: Vec::new(),
             };
             bridge.relay.reply(&body, &idempotency_key(outgoing)).await.map(drop)
         }

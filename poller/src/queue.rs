@@ -523,6 +523,7 @@ mod tests {
             message: format!("message {id}"),
             timestamp: Timestamp::from_second(id).unwrap(),
             metadata: Metadata::new(),
+            files: Vec::new(),
             lease_id: lease.parse().unwrap(),
             attempts: 1,
         }

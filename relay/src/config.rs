@@ -1,7 +1,7 @@
 //! What `postern-relay serve` can be told, and what it refuses to start with.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -13,6 +13,13 @@ use crate::secret::SecretHash;
 /// The shortest key the relay starts with, in characters.
 pub const MIN_KEY_CHARS: usize = 16;
 
+/// Pictures and documents; nothing that a browser would run.
+const FILE_TYPES: &str = "image/png,image/jpeg,image/gif,image/webp,application/pdf,text/plain,\
+text/csv,application/vnd.openxmlformats-officedocument.wordprocessingml.document,\
+application/vnd.openxmlformats-officedocument.spreadsheetml.sheet,\
+application/vnd.openxmlformats-officedocument.presentationml.presentation,\
+application/vnd.oasis.opendocument.text,application/vnd.oasis.opendocument.spreadsheet";
+
 /// The flags of `postern-relay serve`: flags over environment over default.
 #[derive(Debug, Clone, Args)]
 pub struct ServeArgs {
@@ -23,6 +30,15 @@ pub struct ServeArgs {
     /// The database file; made when it does not exist
     #[arg(long, env = "POSTERN_DB", default_value = "relay.db")]
     pub db: PathBuf,
+
+    /// The folder of visitors' and agents' files; beside the database, with .files, when not given
+    #[arg(long, env = "POSTERN_FILES", value_name = "DIR")]
+    pub files: Option<PathBuf>,
+
+    /// The media types of files that are taken, with commas between them
+    #[arg(long, env = "POSTERN_FILE_TYPES", value_name = "TYPES", value_delimiter = ',',
+          default_value = FILE_TYPES)]
+    pub file_types: Vec<String>,
 
     /// A file with the poller's key; POSTERN_API_KEY holds the key itself
     #[arg(long, env = "POSTERN_API_KEY_FILE", value_name = "PATH")]
@@ -57,6 +73,20 @@ pub struct Limits {
     #[arg(long, env = "POSTERN_MAX_REPLY_BYTES", default_value_t = 256 * 1024, value_name = "N")]
     pub max_reply_bytes: usize,
 
+    /// How many files may go with a message or a reply
+    #[arg(long, env = "POSTERN_MAX_FILES_PER_MESSAGE", default_value_t = 5, value_name = "N")]
+    pub max_files_per_message: usize,
+
+    /// The largest file, in bytes
+    #[arg(long, env = "POSTERN_MAX_FILE_BYTES", default_value_t = 10 * 1024 * 1024,
+          value_name = "N")]
+    pub max_file_bytes: u64,
+
+    /// How long a file is kept that goes with no message
+    #[arg(long, env = "POSTERN_FILES_WAIT", value_name = "SECONDS", default_value = "3600",
+          value_parser = seconds::parse)]
+    pub files_wait: Duration,
+
     /// How often a message is handed out before it becomes a dead letter
     #[arg(long, env = "POSTERN_MAX_ATTEMPTS", default_value_t = 5, value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -69,6 +99,9 @@ impl Default for Limits {
             max_message_chars: 10_000,
             max_body_bytes: 64 * 1024,
             max_reply_bytes: 256 * 1024,
+            max_files_per_message: 5,
+            max_file_bytes: 10 * 1024 * 1024,
+            files_wait: Duration::from_secs(3_600),
             max_attempts: 5,
         }
     }
@@ -81,6 +114,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The database file.
     pub db: PathBuf,
+    /// The folder of files.
+    pub files: PathBuf,
+    /// The media types of files that are taken.
+    pub file_types: Vec<String>,
     /// The poller's and the operator's keys.
     pub keys: Keys,
     /// How long no poller calls before the agent's host counts as away.
@@ -127,12 +164,30 @@ impl ServeArgs {
         let admin = key::read("POSTERN_ADMIN_KEY", self.admin_key_file.as_deref())?;
         Ok(Config {
             listen: self.listen,
+            files: self.files.unwrap_or_else(|| files_beside(&self.db)),
+            file_types: self.file_types.iter().map(|name| file_type(name)).collect(),
             db: self.db,
             keys: Keys::new(&api, &admin)?,
             away_after: self.away_after,
             limits: self.limits,
         })
     }
+}
+
+/// Where files lie when no other folder is named.
+pub fn files_beside(db: &Path) -> PathBuf {
+    let mut name = db.as_os_str().to_owned();
+    name.push(".files");
+    name.into()
+}
+
+/// The types that are taken when no others are named.
+pub fn default_file_types() -> Vec<String> {
+    FILE_TYPES.split(',').map(file_type).collect()
+}
+
+fn file_type(name: &str) -> String {
+    name.trim().to_ascii_lowercase()
 }
 
 impl Keys {

@@ -4,6 +4,7 @@ mod assets;
 mod error;
 mod events;
 mod extract;
+mod files;
 mod operator;
 mod poller;
 mod reply;
@@ -28,6 +29,7 @@ use tracing::{Instrument, info_span};
 
 use crate::clock::Clock;
 use crate::config::{Keys, Limits};
+use crate::files::Files;
 use crate::health::HealthCheck;
 use crate::metrics::{Metrics, RequestLabels};
 use crate::presence::Presence;
@@ -41,6 +43,9 @@ pub(crate) struct App {
     pub(crate) clock: Clock,
     pub(crate) keys: Arc<Keys>,
     pub(crate) limits: Limits,
+    pub(crate) files: Files,
+    /// The media types of files that are taken, in lower case.
+    pub(crate) file_types: Arc<[String]>,
     pub(crate) metrics: Metrics,
     pub(crate) health: HealthCheck,
     pub(crate) presence: Presence,
@@ -79,6 +84,9 @@ fn visitor_calls() -> Router<App> {
         .route("/messages/{message_id}/cancel", post(visitor::cancel_message))
         .route("/messages/{message_id}/feedback", post(visitor::give_feedback))
         .route("/responses/{session_id}", get(visitor::list_responses))
+        .route("/sessions", post(visitor::open_session))
+        .route("/sessions/{session_id}/files", post(files::upload_file))
+        .route("/sessions/{session_id}/files/{file_id}", get(files::download_file))
         .route("/sessions/{session_id}/events", get(events::stream_events))
         .route("/sessions/{session_id}/messages", get(visitor::show_transcript))
         .method_not_allowed_fallback(refuse_method)
@@ -134,7 +142,11 @@ fn cors() -> CorsLayer {
             HeaderName::from_static(postern_shared::IDEMPOTENCY_KEY),
             HeaderName::from_static("last-event-id"),
         ])
-        .expose_headers([header::RETRY_AFTER, HeaderName::from_static("x-request-id")])
+        .expose_headers([
+            header::RETRY_AFTER,
+            header::CONTENT_DISPOSITION,
+            HeaderName::from_static("x-request-id"),
+        ])
         .max_age(PREFLIGHT_AGE)
 }
 

@@ -5,6 +5,8 @@
 
 mod clock;
 pub mod config;
+mod file_keeper;
+mod files;
 mod health;
 mod http;
 pub mod maintenance;

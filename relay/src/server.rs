@@ -3,12 +3,14 @@
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use hyper_util::rt::TokioTimer;
+use postern_shared::FileId;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -16,6 +18,8 @@ use tracing::info;
 
 use crate::Config;
 use crate::clock::Clock;
+use crate::file_keeper;
+use crate::files::Files;
 use crate::health::HealthCheck;
 use crate::http::{self, App};
 use crate::metrics::Metrics;
@@ -46,6 +50,14 @@ pub enum StartError {
     /// The database.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// The folder of files.
+    #[error("the folder of files {folder} cannot be used: {cause}")]
+    Files {
+        /// The folder.
+        folder: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
     /// The address.
     #[error("cannot listen on {address}: {cause}")]
     Listen {
@@ -76,6 +88,7 @@ impl Server {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         let clock = Clock::start();
         let store = Store::open(&config.db, clock.now())?;
+        let (files, found) = open_files(&config.files)?;
         let (listener, address) = listen(config.listen)?;
         let metrics = Metrics::new();
         let cancelled = CancellationToken::new();
@@ -84,6 +97,15 @@ impl Server {
         let sweeping =
             sweeper::run(store.clone(), clock, max_attempts, metrics.clone(), cancelled.clone());
         tasks.spawn(sweeping);
+        let keeping = file_keeper::run(
+            store.clone(),
+            files.clone(),
+            found,
+            clock,
+            config.limits.files_wait,
+            cancelled.clone(),
+        );
+        tasks.spawn(keeping);
         let presence = Presence::start(config.away_after, metrics.host_connected.clone());
         tasks.spawn(presence::run(presence.clone(), cancelled.clone()));
         let app = App {
@@ -91,6 +113,8 @@ impl Server {
             clock,
             keys: Arc::new(config.keys),
             limits: config.limits,
+            files,
+            file_types: config.file_types.into(),
             metrics,
             health: HealthCheck::default(),
             presence,
@@ -129,6 +153,14 @@ impl Server {
         self.tasks.wait().await;
         self.store.close().await;
     }
+}
+
+/// The folder, and the files in it: those of former runs, since no call has been taken yet.
+fn open_files(folder: &Path) -> Result<(Files, Vec<FileId>), StartError> {
+    let failed = |cause| StartError::Files { folder: folder.to_owned(), cause };
+    let files = Files::open(folder).map_err(failed)?;
+    let found = files.list().map_err(failed)?;
+    Ok((files, found))
 }
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -12,11 +12,13 @@ mod expiry;
 mod feedback;
 pub(crate) mod file;
 mod inbox;
+mod opening;
 mod outbox;
 mod reader;
 mod rows;
 mod sessions;
 mod signals;
+mod uploads;
 mod writer;
 
 use std::path::Path;
@@ -29,10 +31,12 @@ pub use drafts::{NewChunk, Place, Taken};
 pub use feedback::Feedback;
 pub use file::OpenError;
 pub use inbox::{Inbox, Kept, Leased, Nack};
+pub use opening::{NewSession, Opened};
 pub use outbox::NewReply;
 pub use rows::{Entry, IdempotencyKey, OpenMessage, Page, Paged, SessionKey, SessionRow};
 pub use sessions::{Accepted, FreshSession, NewMessage};
 pub use signals::Subscription;
+pub use uploads::NewFile;
 
 use drafts::Drafts;
 use reader::Readers;
@@ -69,6 +73,15 @@ pub enum StoreError {
     /// The session has no such reply.
     #[error("there is no such reply")]
     UnknownReply,
+    /// The session has no such file.
+    #[error("there is no such file")]
+    UnknownFile,
+    /// A file is named that does not wait in this session to go with this message.
+    #[error("a file cannot go with this message")]
+    NotWaiting,
+    /// Enough files wait in the session to go with a message.
+    #[error("too many files wait for their message")]
+    TooManyFiles,
     /// The message is in another session than the reply names.
     #[error("the message belongs to another session")]
     ForeignMessage,

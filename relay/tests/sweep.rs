@@ -44,6 +44,7 @@ async fn open_session(store: &Store, n: u32) -> Result<SessionKey, StoreError> {
         token: None,
         text: "hi".into(),
         metadata: None,
+        files: Vec::new(),
         sent_at: None,
         idempotency: None,
         ip_address: None,

@@ -31,6 +31,8 @@ pub enum ErrorType {
     DeadLetter,
     /// 409: a piece of a reply does not follow on what is there; see `offset`.
     OffsetMismatch,
+    /// 409: too many files wait to go with a message.
+    TooManyFiles,
     /// 413: the body is larger than the relay takes.
     PayloadTooLarge,
     /// 422: the idempotency key was used with another body.

@@ -71,6 +71,10 @@ text_id!(
     Uid, is_uid, InvalidId::Uid
 );
 text_id!(
+    /// One file of a session: `[A-Za-z0-9_-]{1,64}`. Not a secret.
+    FileId, is_token, InvalidId::Token
+);
+text_id!(
     /// One lease of one message; a new one each time it is leased: `[A-Za-z0-9_-]{1,64}`.
     LeaseId, is_token, InvalidId::Token
 );

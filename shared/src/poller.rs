@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{LeaseId, MessageId, Metadata, SessionId, Uid};
+use crate::files::File;
+use crate::{FileId, LeaseId, MessageId, Metadata, SessionId, Uid};
 
 /// How many quick replies a reply may offer.
 pub const MAX_QUICK_REPLIES: usize = 10;
@@ -48,6 +49,9 @@ pub struct LeasedMessage {
     /// What came with it; empty when nothing did.
     #[serde(default)]
     pub metadata: Metadata,
+    /// The files that go with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
     /// Proves the lease in `extend`, `nack` and the reply.
     pub lease_id: LeaseId,
     /// How often it has been leased, this time included.
@@ -124,7 +128,7 @@ pub struct Nacked {
 pub struct PostReply {
     /// The session it goes to.
     pub session_id: SessionId,
-    /// The text; not blank, unless it was stopped.
+    /// The text; not blank, unless it was stopped or files go with it.
     pub response: String,
     /// The visitor's message it answers, which it acks; `None` answers none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -142,6 +146,9 @@ pub struct PostReply {
     /// or longer than [`MAX_QUICK_REPLY_CHARS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quick_replies: Vec<String>,
+    /// Files that were sent to this session with the poller's key and go with the reply.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileId>,
 }
 
 /// The answer to [`PostReply`], given once the reply is on disk.
@@ -176,6 +183,9 @@ pub struct OpenMessage {
     /// What came with it; empty when nothing did.
     #[serde(default)]
     pub metadata: Metadata,
+    /// The files that go with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
     /// How often it has been leased.
     pub attempts: u32,
 }

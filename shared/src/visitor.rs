@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Cursor, MessageId, Metadata, SessionId, Uid};
+use crate::files::File;
+use crate::{Cursor, FileId, MessageId, Metadata, SessionId, Uid};
 
 /// `POST /messages`: one message of a visitor.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -11,8 +12,12 @@ pub struct PostMessage {
     /// The session it belongs to; `None`, or one that is not taken, opens a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<SessionId>,
-    /// 1 to 10,000 characters (the relay's limit), not all blank; stored byte for byte.
+    /// Up to 10,000 characters (the relay's limit), not all blank unless files go with it; stored
+    /// byte for byte.
     pub message: String,
+    /// Files of this session that were sent before and go with it; up to 5 (the relay's limit).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileId>,
     /// When the visitor wrote it, by the visitor's clock; kept, never used for order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Timestamp>,
@@ -71,6 +76,9 @@ pub struct Entry {
     /// Answers that the agent offers: what the visitor picks is sent as a message.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quick_replies: Vec<String>,
+    /// The files that go with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
     /// What the visitor thinks of a reply. Transcripts and the operator's view tell it, events and
     /// [`Responses`] do not: they tell of each entry once.
     #[serde(default, skip_serializing_if = "Option::is_none")]

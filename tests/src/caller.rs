@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use postern_shared::poller::{Leased, LeasedMessage};
-use postern_shared::{BASE_PATH, Failure, IDEMPOTENCY_KEY, Success};
+use postern_shared::{BASE_PATH, Failure, IDEMPOTENCY_KEY, SessionId, Success};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -75,6 +75,19 @@ impl Caller {
     /// Posts bytes as they are.
     pub async fn post_bytes(&self, path: &str, body: impl Into<Vec<u8>>) -> Answer {
         Answer::to(self.request(Method::POST, path).body(body.into())).await
+    }
+
+    /// Sends a file to a session, named as it is percent-encoded.
+    pub async fn send_file(
+        &self,
+        session: &SessionId,
+        name: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Answer {
+        let path = format!("/sessions/{session}/files?name={name}");
+        let request = self.request(Method::POST, &path).header("content-type", media_type);
+        Answer::to(request.body(bytes.to_vec())).await
     }
 
     /// Gets.

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use postern_relay::config::{Keys, Limits};
+use postern_relay::config::{Keys, Limits, default_file_types};
 use postern_relay::{Config, Server};
 use tempfile::TempDir;
 
@@ -52,6 +52,11 @@ impl TestRelay {
         self.folder.path().join(name)
     }
 
+    /// Gives it other limits from its next start on.
+    pub fn limits_are(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     /// Ends it as SIGTERM would.
     pub async fn stop(&mut self) {
         if let Some(server) = self.server.take() {
@@ -92,6 +97,8 @@ fn bind(listen: SocketAddr, folder: &TempDir, limits: Limits) -> Server {
     let config = Config {
         listen,
         db: folder.path().join("relay.db"),
+        files: folder.path().join("relay.db.files"),
+        file_types: default_file_types(),
         keys: Keys::new(API_KEY, ADMIN_KEY).expect("good keys"),
         away_after: AWAY_AFTER,
         limits,

@@ -28,6 +28,18 @@ const TOO_MANY_WORDS: &[&str] = &[concat!(
     "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
     "x\""
 )];
+/// Not ids; six of them; one that was never given out.
+const NOT_FILES: &[&str] = &[
+    "1",
+    "\"a\"",
+    "{}",
+    "[1]",
+    "[null]",
+    "[\"a b\"]",
+    "[\"\"]",
+    "[\"a\",\"b\",\"c\",\"d\",\"e\",\"f\"]",
+    "[\"never-given-out\"]",
+];
 /// Not texts; eleven of them; one that is blank; one of more than 80 characters.
 const NOT_QUICK_REPLIES: &[&str] = &[
     "1",
@@ -762,6 +774,7 @@ async fn calls(relay: &TestRelay) -> Vec<Call> {
         field("message", "\"hi\"", &[NOT_TEXT, BLANK, NULL]),
         field("timestamp", MOMENT, &[NOT_TEXT, NOT_A_MOMENT]),
         field("metadata", "{}", &[NOT_AN_OBJECT]),
+        field("files", "[]", &[NOT_FILES, NULL]),
     ];
     let lease = vec![
         field("limit", "1", &[NOT_A_NUMBER, &["0", "101"]]),
@@ -828,6 +841,7 @@ fn reply_fields(leased: &LeasedMessage) -> Vec<Field> {
         field("lease_id", &quoted(&leased.lease_id), &[NOT_TEXT, NOT_A_TOKEN]),
         field("timestamp", MOMENT, &[NOT_TEXT, NOT_A_MOMENT]),
         field("stopped", "false", &[NOT_A_BOOL]),
+        field("files", "[]", &[NOT_FILES, NULL]),
         field("quick_replies", "[\"Yes\", \"No\"]", &[NOT_QUICK_REPLIES, NULL]),
     ]
 }

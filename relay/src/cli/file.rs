@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use postern_relay::config::files_beside;
 use postern_relay::maintenance::{self, Contents, Progress};
 use postern_shared::Timestamp;
 
@@ -37,6 +38,10 @@ pub(crate) struct RestoreArgs {
 /// What `postern-relay check` takes.
 #[derive(Debug, Args)]
 pub(crate) struct CheckArgs {
+    /// The folder of files; beside the database, with .files, when not given
+    #[arg(long, env = "POSTERN_FILES", value_name = "DIR")]
+    files: Option<PathBuf>,
+
     #[command(flatten)]
     db: DbArg,
 }
@@ -49,7 +54,8 @@ impl BackupArgs {
 
     fn execute(self) -> anyhow::Result<()> {
         maintenance::backup(&self.db.db, &self.path, self.force, progress_line())?;
-        print(format!("backed up {} to {}", self.db.db.display(), self.path.display()))
+        print(format!("backed up {} to {}", self.db.db.display(), self.path.display()))?;
+        print("files are not in it: copy their folder after it")
     }
 }
 
@@ -79,7 +85,8 @@ impl CheckArgs {
 
     fn execute(self) -> anyhow::Result<bool> {
         let db = self.db.db.display();
-        let report = maintenance::check(&self.db.db)?;
+        let files = self.files.unwrap_or_else(|| files_beside(&self.db.db));
+        let report = maintenance::check(&self.db.db, &files)?;
         if report.findings.is_empty() {
             print(format!("{db} is well: {}", figures(report.contents)))?;
             return Ok(true);
@@ -93,12 +100,13 @@ impl CheckArgs {
 }
 
 fn figures(contents: Contents) -> String {
-    let Contents { sessions, messages, open, dead_letters } = contents;
+    let Contents { sessions, messages, open, dead_letters, files } = contents;
     format!(
-        "{} with {}; {open} open, {}",
+        "{} with {}; {open} open, {}, {}",
         count(sessions, "session"),
         count(messages, "message"),
         count(dead_letters, "dead letter"),
+        count(files, "file"),
     )
 }
 

@@ -125,8 +125,12 @@ fn store_kind(error: &StoreError) -> ErrorType {
         StoreError::UnknownSession
         | StoreError::UnknownMessage
         | StoreError::UnknownReply
+        | StoreError::UnknownFile
         | StoreError::UnknownDeadLetter => ErrorType::NotFound,
-        StoreError::ForeignMessage | StoreError::WeakOpeningKey => ErrorType::InvalidRequest,
+        StoreError::ForeignMessage | StoreError::NotWaiting | StoreError::WeakOpeningKey => {
+            ErrorType::InvalidRequest
+        }
+        StoreError::TooManyFiles => ErrorType::TooManyFiles,
         StoreError::UnknownCursor => ErrorType::UnknownCursor,
         StoreError::StaleLease => ErrorType::StaleLease,
         StoreError::NotLeased => ErrorType::NotLeased,
@@ -148,15 +152,18 @@ fn store_status(error: &StoreError) -> StatusCode {
         StoreError::UnknownSession
         | StoreError::UnknownMessage
         | StoreError::UnknownReply
+        | StoreError::UnknownFile
         | StoreError::UnknownDeadLetter => StatusCode::NOT_FOUND,
-        StoreError::ForeignMessage | StoreError::UnknownCursor | StoreError::WeakOpeningKey => {
-            StatusCode::BAD_REQUEST
-        }
+        StoreError::ForeignMessage
+        | StoreError::NotWaiting
+        | StoreError::UnknownCursor
+        | StoreError::WeakOpeningKey => StatusCode::BAD_REQUEST,
         StoreError::StaleLease
         | StoreError::NotLeased
         | StoreError::OffsetMismatch { .. }
         | StoreError::AlreadyAnswered
-        | StoreError::DeadLetter => StatusCode::CONFLICT,
+        | StoreError::DeadLetter
+        | StoreError::TooManyFiles => StatusCode::CONFLICT,
         StoreError::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
         StoreError::Overloaded | StoreError::Unavailable(_) | StoreError::Closed => {
             StatusCode::SERVICE_UNAVAILABLE
@@ -172,6 +179,13 @@ fn store_sentence(error: &StoreError) -> &'static str {
         StoreError::ForeignToken => "the session token belongs to another session",
         StoreError::UnknownSession => "session_id names no session",
         StoreError::UnknownMessage => "message_id names no message of a visitor",
+        StoreError::UnknownFile => "file_id names no file of this session",
+        StoreError::NotWaiting => {
+            "files names a file that was not sent to this session, or went with another message"
+        }
+        StoreError::TooManyFiles => {
+            "too many files of this session wait for a message: send it before the next file"
+        }
         StoreError::UnknownReply => "message_id names no reply of this session",
         StoreError::UnknownDeadLetter => "message_id names no dead letter",
         StoreError::ForeignMessage => "message_id names a message of another session",

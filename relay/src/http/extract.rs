@@ -8,7 +8,7 @@ use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use postern_shared::{Cursor, IDEMPOTENCY_KEY, MessageId, SessionId};
+use postern_shared::{Cursor, FileId, IDEMPOTENCY_KEY, MessageId, SessionId};
 use serde::de::DeserializeOwned;
 use tokio::time;
 
@@ -42,6 +42,16 @@ pub(super) struct SessionPath(pub(super) SessionId);
 
 /// The `message_id` in the path.
 pub(super) struct MessagePath(pub(super) MessageId);
+
+/// The `session_id` and the `file_id` in the path.
+pub(super) struct FilePath(pub(super) SessionId, pub(super) FileId);
+
+/// Whoever may read a session.
+pub(super) enum Bearer {
+    Visitor(SecretHash),
+    Poller,
+    Operator,
+}
 
 /// The query string, read into a type.
 pub(super) struct Query<T>(pub(super) T);
@@ -131,9 +141,41 @@ impl FromRequestParts<App> for MessagePath {
     }
 }
 
+impl FromRequestParts<App> for FilePath {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let (session, file): (String, String) = path_values(parts, app).await?;
+        let session = session.parse().map_err(|problem| ApiError::field("session_id", problem))?;
+        let file = file.parse().map_err(|problem| ApiError::field("file_id", problem))?;
+        Ok(Self(session, file))
+    }
+}
+
+impl FromRequestParts<App> for Bearer {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let shown = bearer(&parts.headers)?;
+        let shown = shown.ok_or(ApiError::Unauthorized("show a token: Authorization: Bearer …"))?;
+        Ok(if shown == app.keys.api {
+            Self::Poller
+        } else if shown == app.keys.admin {
+            Self::Operator
+        } else {
+            Self::Visitor(shown)
+        })
+    }
+}
+
 /// The path's one variable.
 async fn path_value(parts: &mut Parts, app: &App) -> Result<String, ApiError> {
-    axum::extract::Path::<String>::from_request_parts(parts, app)
+    path_values(parts, app).await
+}
+
+async fn path_values<T: DeserializeOwned + Send>(
+    parts: &mut Parts,
+    app: &App,
+) -> Result<T, ApiError> {
+    axum::extract::Path::<T>::from_request_parts(parts, app)
         .await
         .map(|path| path.0)
         .map_err(|_| ApiError::Invalid("the path is not valid UTF-8".into()))

@@ -20,7 +20,7 @@ use super::extract::{
     IdempotencyKeyHeader, MessagePath, PollerAtWork, PollerCaller, Query, read_json,
 };
 use super::reply::ok;
-use super::visitor::MAX_WAIT_SECONDS;
+use super::visitor::{MAX_WAIT_SECONDS, check_files};
 use crate::metrics::Held;
 use crate::store::{
     self, IdempotencyKey, Nack, NewChunk, NewReply, Page, Paged, SessionKey, StoreError,
@@ -82,6 +82,7 @@ fn leased_message(leased: store::Leased) -> LeasedMessage {
         message: message.text,
         timestamp: message.at,
         metadata: message.metadata,
+        files: message.files,
         lease_id: leased.lease,
         attempts: message.attempts,
     }
@@ -186,7 +187,7 @@ pub(super) async fn post_reply(
     request: Request,
 ) -> Result<Response, ApiError> {
     let body: PostReply = read_json(request, reply_body_limit(app.limits.max_reply_bytes)).await?;
-    if body.response.trim().is_empty() && !body.stopped {
+    if body.response.trim().is_empty() && !body.stopped && body.files.is_empty() {
         return Err(ApiError::field("response", "must not be blank"));
     }
     if body.response.len() > app.limits.max_reply_bytes {
@@ -194,6 +195,7 @@ pub(super) async fn post_reply(
         return Err(ApiError::field("response", format_args!("is longer than {limit} bytes")));
     }
     check_quick_replies(&body.quick_replies)?;
+    check_files(&body.files, &app.limits)?;
     let reply = NewReply {
         session: body.session_id,
         text: body.response,
@@ -202,6 +204,7 @@ pub(super) async fn post_reply(
         sent_at: body.timestamp,
         stopped: body.stopped,
         quick_replies: body.quick_replies,
+        files: body.files,
         idempotency: key.as_deref().map(IdempotencyKey::of_poller),
     };
     let response_id = app.store.post_reply(reply, app.clock.now()).await?;
@@ -257,6 +260,7 @@ fn open_message(message: store::OpenMessage) -> OpenMessage {
         message: message.text,
         timestamp: message.at,
         metadata: message.metadata,
+        files: message.files,
         attempts: message.attempts,
     }
 }

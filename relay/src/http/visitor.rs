@@ -6,10 +6,11 @@ use std::time::Duration;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::response::Response;
 use postern_host::fault;
+use postern_shared::files::{OpenSession, SessionOpened};
 use postern_shared::visitor::{
     Cancelled, FeedbackTaken, GiveFeedback, MessageAccepted, PostMessage, Responses, Transcript,
 };
-use postern_shared::{Cursor, SessionId, Timestamp, Uid};
+use postern_shared::{Cursor, FileId, SessionId, Timestamp, Uid};
 use serde::Deserialize;
 use tokio::time::{self, Instant};
 
@@ -19,9 +20,11 @@ use super::extract::{
     IdempotencyKeyHeader, MessagePath, Query, SessionPath, VisitorToken, cursor, read_json,
 };
 use super::reply::ok;
+use crate::config::Limits;
 use crate::secret::{self, SecretHash};
 use crate::store::{
-    Accepted, Entry, Feedback, FreshSession, IdempotencyKey, NewMessage, SessionKey, StoreError,
+    Accepted, Entry, Feedback, FreshSession, IdempotencyKey, NewMessage, NewSession, SessionKey,
+    StoreError,
 };
 
 /// The longest a call is held when there is nothing to say, in seconds.
@@ -42,11 +45,13 @@ pub(super) async fn post_message(
     request: Request,
 ) -> Result<Response, ApiError> {
     let body: PostMessage = read_json(request, app.limits.max_body_bytes).await?;
-    check_message(&body.message, app.limits.max_message_chars)?;
+    check_message(&body.message, !body.files.is_empty(), app.limits.max_message_chars)?;
+    check_files(&body.files, &app.limits)?;
     let message = NewMessage {
         session: body.session_id,
         token,
         text: body.message,
+        files: body.files,
         metadata: body.metadata,
         sent_at: body.timestamp,
         idempotency: key.as_deref().map(IdempotencyKey::of_visitor),
@@ -70,8 +75,8 @@ fn message_accepted(accepted: Accepted, session_token: String) -> MessageAccepte
     }
 }
 
-fn check_message(text: &str, max_chars: usize) -> Result<(), ApiError> {
-    if text.trim().is_empty() {
+fn check_message(text: &str, has_files: bool, max_chars: usize) -> Result<(), ApiError> {
+    if text.trim().is_empty() && !has_files {
         return Err(ApiError::field("message", "must not be blank"));
     }
     if text.chars().count() > max_chars {
@@ -81,6 +86,42 @@ fn check_message(text: &str, max_chars: usize) -> Result<(), ApiError> {
         ));
     }
     Ok(())
+}
+
+/// Checks the files that are to go with a message or a reply.
+pub(super) fn check_files(files: &[FileId], limits: &Limits) -> Result<(), ApiError> {
+    let max = limits.max_files_per_message;
+    if files.len() > max {
+        return Err(ApiError::field("files", format_args!("must be at most {max}")));
+    }
+    Ok(())
+}
+
+/// `POST /sessions`
+pub(super) async fn open_session(
+    State(app): State<App>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    VisitorToken(token): VisitorToken,
+    IdempotencyKeyHeader(key): IdempotencyKeyHeader,
+    request: Request,
+) -> Result<Response, ApiError> {
+    let body: OpenSession = read_json(request, app.limits.max_body_bytes).await?;
+    let new = NewSession {
+        token,
+        metadata: body.metadata,
+        idempotency: key.as_deref().map(IdempotencyKey::of_opening),
+        ip_address: Some(peer.ip().to_canonical().to_string()),
+    };
+    let session_token = secret::generate();
+    let fresh = fresh_session(&session_token)?;
+    let opened = app.store.open_session(new, fresh, app.clock.now()).await?;
+    let opened = SessionOpened {
+        session_id: opened.session,
+        session_token,
+        uid: opened.uid,
+        is_new_user: opened.new_visitor,
+    };
+    Ok(ok("Session opened", opened))
 }
 
 /// What the session gets, should this message open one.

@@ -37,16 +37,37 @@ pub struct Contents {
     pub open: u64,
     /// How many were given up.
     pub dead_letters: u64,
+    /// How many files were sent, whose bytes lie in a folder of their own.
+    pub files: u64,
 }
 
-/// Looks at every page and every row as they are at this moment; a relay may be serving meanwhile.
-/// Changes nothing.
+/// Looks at every page, every row and the folder of files as they are at this moment; a relay may be
+/// serving meanwhile. Changes nothing.
 ///
 /// # Errors
 /// [`OpenError`] names a file that cannot be read as a relay's database.
-pub fn check(db: &Path) -> Result<Report, OpenError> {
+pub fn check(db: &Path, files: &Path) -> Result<Report, OpenError> {
     let found = file::open_beside(db, Purpose::Read)?;
-    examine(&found).map_err(|cause| OpenError::sqlite(db, cause))
+    let sqlite = |cause| OpenError::sqlite(db, cause);
+    let mut report = examine(&found).map_err(sqlite)?;
+    if report.contents.files > 0 {
+        report.findings.extend(missing_files(&found.connection, files).map_err(sqlite)?);
+    }
+    Ok(report)
+}
+
+/// Files whose bytes are not in their folder, or not all of them.
+fn missing_files(conn: &Connection, folder: &Path) -> rusqlite::Result<Option<String>> {
+    let mut statement = conn.prepare("SELECT public_id, size_bytes FROM file")?;
+    let mut rows = statement.query([])?;
+    let mut missing = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (id, size_bytes): (String, u64) = (row.get(0)?, row.get(1)?);
+        if folder.join(&id).metadata().map(|file| file.len()).ok() != Some(size_bytes) {
+            missing.push(format!("file {id}"));
+        }
+    }
+    Ok(named(&format!("not whole in {}", folder.display()), &missing))
 }
 
 /// Looks at the rows too when they are of the version whose meaning is known here.
@@ -98,25 +119,30 @@ fn dangling_rows(conn: &Connection) -> rusqlite::Result<Vec<String>> {
 fn broken(conn: &Connection, invariant: &Invariant) -> rusqlite::Result<Option<String>> {
     let rows: Vec<String> =
         conn.prepare(invariant.sql)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
-    if rows.is_empty() {
-        return Ok(None);
+    Ok(named(invariant.broken, &rows))
+}
+
+/// A sentence that names some of what it is about.
+fn named(broken: &str, rows: &[String]) -> Option<String> {
+    let examples = rows.iter().take(EXAMPLES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match rows.len().saturating_sub(EXAMPLES) {
+        _ if rows.is_empty() => None,
+        0 => Some(format!("{broken}: {examples}")),
+        more => Some(format!("{broken}: {examples} and {more} more")),
     }
-    let named = rows.iter().take(EXAMPLES).map(String::as_str).collect::<Vec<_>>().join(", ");
-    Ok(Some(match rows.len().saturating_sub(EXAMPLES) {
-        0 => format!("{}: {named}", invariant.broken),
-        more => format!("{}: {named} and {more} more", invariant.broken),
-    }))
 }
 
 fn contents(conn: &Connection) -> rusqlite::Result<Contents> {
     let sql = "SELECT (SELECT count(*) FROM session), (SELECT count(*) FROM message),
-                      (SELECT count(*) FROM inbox), (SELECT count(*) FROM dead_letter)";
+                      (SELECT count(*) FROM inbox), (SELECT count(*) FROM dead_letter),
+                      (SELECT count(*) FROM file)";
     conn.query_row(sql, [], |row| {
         Ok(Contents {
             sessions: row.get(0)?,
             messages: row.get(1)?,
             open: row.get(2)?,
             dead_letters: row.get(3)?,
+            files: row.get(4)?,
         })
     })
 }
@@ -224,6 +250,11 @@ const INVARIANTS: &[Invariant] = &[
         broken: "quick replies are not a JSON array, or not a reply's",
         sql: "SELECT 'message ' || id FROM message WHERE quick_replies IS NOT NULL AND (role <> 1
               OR iif(json_valid(quick_replies), json_type(quick_replies), 'none') <> 'array')",
+    },
+    Invariant {
+        broken: "a file goes with an entry of another session, or of someone else",
+        sql: "SELECT 'file ' || public_id FROM file JOIN message ON message.id = file.message
+              WHERE message.session <> file.session OR message.role <> file.role",
     },
     Invariant {
         broken: "an id could be given out a second time",

@@ -4,6 +4,7 @@ use postern_shared::visitor::MessageState;
 use postern_shared::{Cursor, MessageId, SessionId, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
+use super::rows::FILES;
 use super::sessions::session_row;
 use super::{Entry, Now, Page, Paged, SessionKey, SessionRow, Store, StoreError, rows};
 use crate::secret::SecretHash;
@@ -135,10 +136,12 @@ fn entries_after(
     replies_only: bool,
     limit: u32,
 ) -> Result<Vec<Entry>, StoreError> {
-    let sql = "SELECT id, role, text, answers, at, stopped, quick_replies FROM message
-               WHERE session = ?1 AND id > ?2 AND (role <> 0 OR NOT ?3) ORDER BY id LIMIT ?4";
+    let sql = format!(
+        "SELECT id, role, text, answers, at, stopped, quick_replies, {FILES} FROM message
+         WHERE session = ?1 AND id > ?2 AND (role <> 0 OR NOT ?3) ORDER BY id LIMIT ?4"
+    );
     let entries: Vec<Entry> = conn
-        .prepare_cached(sql)?
+        .prepare_cached(&sql)?
         .query_map((session, cursor.position(), replies_only, limit), rows::entry)?
         .collect::<rusqlite::Result<_>>()?;
     if entries.is_empty() && cursor > rows::conversation_end(conn, session)? {
@@ -208,13 +211,15 @@ fn transcript(
     let snapshot = conn.unchecked_transaction()?;
     let end = rows::conversation_end(&snapshot, session)?;
     let before = before.map_or(i64::MAX, Cursor::position);
-    let sql = "SELECT message.id AS id, role, text, answers, message.at AS at, stopped,
-                      quick_replies, rating, comment
-               FROM message LEFT JOIN feedback ON feedback.message = message.id
-               WHERE message.session = ?1 AND message.id < ?2 ORDER BY message.id DESC LIMIT ?3";
+    let sql = format!(
+        "SELECT message.id AS id, role, text, answers, message.at AS at, stopped, quick_replies,
+                {FILES}, rating, comment
+         FROM message LEFT JOIN feedback ON feedback.message = message.id
+         WHERE message.session = ?1 AND message.id < ?2 ORDER BY message.id DESC LIMIT ?3"
+    );
     let one_more = i64::from(limit) + 1;
     let mut entries: Vec<Entry> = snapshot
-        .prepare_cached(sql)?
+        .prepare_cached(&sql)?
         .query_map((session, before, one_more), rows::rated_entry)?
         .collect::<rusqlite::Result<_>>()?;
     let has_more = entries.len() > limit as usize;
@@ -236,12 +241,14 @@ fn session_detail(
         .ok_or(StoreError::UnknownSession)?;
     let sql = "SELECT count(*) FROM message WHERE session = ?1";
     let total = snapshot.prepare_cached(sql)?.query_row([session.key], |row| row.get(0))?;
-    let sql = "SELECT message.id AS id, role, text, answers, message.at AS at, stopped,
-                      quick_replies, rating, comment
-               FROM message LEFT JOIN feedback ON feedback.message = message.id
-               WHERE message.session = ?1 ORDER BY message.id LIMIT ?2 OFFSET ?3";
+    let sql = format!(
+        "SELECT message.id AS id, role, text, answers, message.at AS at, stopped, quick_replies,
+                {FILES}, rating, comment
+         FROM message LEFT JOIN feedback ON feedback.message = message.id
+         WHERE message.session = ?1 ORDER BY message.id LIMIT ?2 OFFSET ?3"
+    );
     let rows = snapshot
-        .prepare_cached(sql)?
+        .prepare_cached(&sql)?
         .query_map((session.key, page.limit, page.offset), rows::rated_entry)?
         .collect::<rusqlite::Result<_>>()?;
     Ok((session, Paged { rows, total }))

@@ -85,7 +85,7 @@ pub(crate) fn find(conn: &Connection, message: MessageId) -> Result<DeadLetterDe
         Ok(DeadLetterDetail {
             dead_letter: dead_letter(row)?,
             message: row.get("text")?,
-            metadata: rows::metadata(row, "metadata")?,
+            metadata: rows::from_json(row, "metadata")?,
         })
     });
     found.optional()?.ok_or(StoreError::UnknownDeadLetter)

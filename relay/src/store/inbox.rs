@@ -9,6 +9,7 @@ use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::drafts::Drafts;
+use super::rows::FILES;
 use super::writer::Txn;
 use super::{Now, OpenMessage, Page, Paged, SessionKey, Store, StoreError};
 use super::{cancellation, rows};
@@ -317,11 +318,13 @@ fn lease_visible(
 }
 
 fn read_open(conn: &Connection, message: i64) -> Result<OpenMessage, StoreError> {
-    let sql = "SELECT message.*, public_id, uid, attempts FROM message
-               JOIN session ON session.id = message.session
-               JOIN inbox ON inbox.session = message.session AND inbox.message = message.id
-               WHERE message.id = ?1";
-    Ok(conn.prepare_cached(sql)?.query_row([message], open_message)?)
+    let sql = format!(
+        "SELECT message.*, {FILES}, session.public_id, uid, attempts FROM message
+         JOIN session ON session.id = message.session
+         JOIN inbox ON inbox.session = message.session AND inbox.message = message.id
+         WHERE message.id = ?1"
+    );
+    Ok(conn.prepare_cached(&sql)?.query_row([message], open_message)?)
 }
 
 fn open_message(row: &Row<'_>) -> rusqlite::Result<OpenMessage> {
@@ -331,7 +334,8 @@ fn open_message(row: &Row<'_>) -> rusqlite::Result<OpenMessage> {
         uid: rows::id(row, "uid")?,
         text: row.get("text")?,
         at: rows::moment(row, "at")?,
-        metadata: rows::metadata(row, "metadata")?,
+        metadata: rows::from_json(row, "metadata")?,
+        files: rows::from_json(row, "files")?,
         attempts: row.get("attempts")?,
     })
 }
@@ -423,12 +427,14 @@ fn open_messages(
     let sql =
         "SELECT count(*) FROM inbox JOIN message ON message.id = inbox.message WHERE at >= ?1";
     let total = snapshot.prepare_cached(sql)?.query_row([since], |row| row.get(0))?;
-    let sql = "SELECT message.*, public_id, uid, attempts FROM inbox
-               JOIN message ON message.id = inbox.message
-               JOIN session ON session.id = inbox.session
-               WHERE at >= ?1 ORDER BY message.id LIMIT ?2 OFFSET ?3";
+    let sql = format!(
+        "SELECT message.*, {FILES}, session.public_id, uid, attempts FROM inbox
+         JOIN message ON message.id = inbox.message
+         JOIN session ON session.id = inbox.session
+         WHERE at >= ?1 ORDER BY message.id LIMIT ?2 OFFSET ?3"
+    );
     let rows = snapshot
-        .prepare_cached(sql)?
+        .prepare_cached(&sql)?
         .query_map((since, page.limit, page.offset), open_message)?
         .collect::<rusqlite::Result<_>>()?;
     Ok(Paged { rows, total })

@@ -1,11 +1,11 @@
 //! The outbox: replies on their way to visitors.
 
 use postern_shared::visitor::Role;
-use postern_shared::{LeaseId, MessageId, SessionId, Timestamp};
+use postern_shared::{FileId, LeaseId, MessageId, SessionId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::writer::Txn;
-use super::{IdempotencyKey, Now, SessionKey, Store, StoreError, inbox, rows};
+use super::{IdempotencyKey, Now, SessionKey, Store, StoreError, inbox, rows, uploads};
 
 /// A reply on its way in.
 #[derive(Debug, Clone)]
@@ -24,6 +24,8 @@ pub struct NewReply {
     pub stopped: bool,
     /// What the visitor may answer by a click.
     pub quick_replies: Vec<String>,
+    /// The files that go with it.
+    pub files: Vec<FileId>,
     /// The idempotency key.
     pub idempotency: Option<IdempotencyKey>,
 }
@@ -41,7 +43,7 @@ impl Store {
 }
 
 fn post(txn: &mut Txn<'_>, reply: &NewReply, now: Now) -> Result<MessageId, StoreError> {
-    let session = find_session(txn.conn, &reply.session)?;
+    let session = rows::session_key(txn.conn, &reply.session)?;
     if let Some(earlier) = find_repeat(txn.conn, session, reply)? {
         return Ok(earlier);
     }
@@ -55,12 +57,6 @@ fn post(txn: &mut Txn<'_>, reply: &NewReply, now: Now) -> Result<MessageId, Stor
     let id = insert(txn.conn, session, reply, now)?;
     txn.changes.sessions.push(session);
     Ok(id)
-}
-
-fn find_session(conn: &Connection, id: &SessionId) -> Result<SessionKey, StoreError> {
-    let sql = "SELECT id FROM session WHERE public_id = ?1";
-    let found = conn.prepare_cached(sql)?.query_row([id.as_str()], |row| row.get(0));
-    found.optional()?.ok_or(StoreError::UnknownSession)
 }
 
 fn find_repeat(
@@ -88,8 +84,10 @@ fn find_repeat(
         .optional()?;
     match earlier {
         None => Ok(None),
-        Some((id, true)) => Ok(Some(MessageId(id))),
-        Some((_, false)) => Err(StoreError::IdempotencyMismatch),
+        Some((id, true)) if uploads::attached(conn, MessageId(id))? == reply.files => {
+            Ok(Some(MessageId(id)))
+        }
+        Some(_) => Err(StoreError::IdempotencyMismatch),
     }
 }
 
@@ -118,6 +116,7 @@ fn insert(
         },
         |row| row.get(0).map(MessageId),
     )?;
+    uploads::attach(conn, session, id, Role::Agent, &reply.files)?;
     count_reply(conn, session, now)?;
     Ok(id)
 }

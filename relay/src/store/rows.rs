@@ -1,10 +1,12 @@
 //! What rows mean: keys, roles, entries, and how they are read.
 
+use postern_shared::files::File;
 use postern_shared::operator::Ratings;
 use postern_shared::visitor::{Rating, Role};
 use postern_shared::{Cursor, MessageId, Metadata, SessionId, Timestamp, Uid};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use super::{StoreError, timestamp};
@@ -32,6 +34,11 @@ impl IdempotencyKey {
     /// A key that came with a visitor's message.
     pub fn of_visitor(key: &str) -> Self {
         Self::hash("visitor", key)
+    }
+
+    /// A key that came with a call that opens a session and says nothing.
+    pub fn of_opening(key: &str) -> Self {
+        Self::hash("session", key)
     }
 
     /// A key that came with a reply.
@@ -80,6 +87,8 @@ pub struct OpenMessage {
     pub at: Timestamp,
     /// What came with it; empty when nothing did.
     pub metadata: Metadata,
+    /// The files that go with it.
+    pub files: Vec<File>,
     /// How often it has been leased.
     pub attempts: u32,
 }
@@ -157,20 +166,14 @@ pub(super) fn id<T: std::str::FromStr>(row: &Row<'_>, column: &str) -> rusqlite:
     text.parse().map_err(|_| FromSqlError::InvalidType.into())
 }
 
-/// A column of metadata; absent is empty.
-pub(super) fn metadata(row: &Row<'_>, column: &str) -> rusqlite::Result<Metadata> {
+/// A column of JSON; absent is empty.
+pub(super) fn from_json<T: DeserializeOwned + Default>(
+    row: &Row<'_>,
+    column: &str,
+) -> rusqlite::Result<T> {
     let text: Option<String> = row.get(column)?;
     let Some(text) = text else {
-        return Ok(Metadata::new());
-    };
-    serde_json::from_str(&text).map_err(|cause| FromSqlError::Other(cause.into()).into())
-}
-
-/// A column of texts in a JSON array; absent is empty.
-fn texts(row: &Row<'_>, column: &str) -> rusqlite::Result<Vec<String>> {
-    let text: Option<String> = row.get(column)?;
-    let Some(text) = text else {
-        return Ok(Vec::new());
+        return Ok(T::default());
     };
     serde_json::from_str(&text).map_err(|cause| FromSqlError::Other(cause.into()).into())
 }
@@ -179,6 +182,11 @@ fn texts(row: &Row<'_>, column: &str) -> rusqlite::Result<Vec<String>> {
 pub(super) fn moment(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
     row.get(column).map(timestamp)
 }
+
+/// The files that go with a row of `message`, as JSON.
+pub(super) const FILES: &str = "(SELECT json_group_array(json_object('id', public_id, 'name', name,
+        'type', type, 'size_bytes', size_bytes) ORDER BY place)
+    FROM file WHERE file.message = message.id) AS files";
 
 /// One row of a conversation.
 pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
@@ -196,7 +204,8 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         message_id: row.get::<_, Option<i64>>("answers")?.map(MessageId),
         timestamp: moment(row, "at")?,
         stopped: row.get("stopped")?,
-        quick_replies: texts(row, "quick_replies")?,
+        quick_replies: from_json(row, "quick_replies")?,
+        files: from_json(row, "files")?,
         rating: None,
         comment: None,
     })
@@ -240,6 +249,13 @@ pub(super) fn token_holder(
         .query_row([token], session_ref)
         .optional()?
         .ok_or(StoreError::UnknownToken)
+}
+
+/// The session of this name.
+pub(super) fn session_key(conn: &Connection, id: &SessionId) -> Result<SessionKey, StoreError> {
+    let sql = "SELECT id FROM session WHERE public_id = ?1";
+    let found = conn.prepare_cached(sql)?.query_row([id.as_str()], |row| row.get(0));
+    found.optional()?.ok_or(StoreError::UnknownSession)
 }
 
 /// The newest entry of a session; the beginning when there is none.

@@ -2,12 +2,15 @@
 
 use postern_shared::operator::Ratings;
 use postern_shared::visitor::Role;
-use postern_shared::{MessageId, Metadata, SessionId, Timestamp, Uid};
+use postern_shared::{FileId, MessageId, Metadata, SessionId, Timestamp, Uid};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::rows::{self, SessionRef};
 use super::writer::Txn;
-use super::{IdempotencyKey, Now, Page, Paged, SessionKey, SessionRow, Store, StoreError, inbox};
+use super::{
+    IdempotencyKey, Now, Page, Paged, SessionKey, SessionRow, Store, StoreError, inbox, opening,
+    uploads,
+};
 use crate::secret::SecretHash;
 
 /// A visitor's message on its way in.
@@ -19,6 +22,8 @@ pub struct NewMessage {
     pub token: Option<SecretHash>,
     /// The text as it was sent.
     pub text: String,
+    /// The files that go with it.
+    pub files: Vec<FileId>,
     /// What came with it.
     pub metadata: Option<Metadata>,
     /// When the visitor says it was written.
@@ -100,7 +105,7 @@ fn accept(
     {
         return accept_in(txn, message, holder, now);
     }
-    if let Some(opened) = find_opened(txn.conn, message)? {
+    if let Some(opened) = opening::find_opened(txn.conn, message.idempotency)? {
         return repeat_opening(txn, message, opened, &fresh, now);
     }
     if let Some(asked) = &message.session
@@ -169,25 +174,16 @@ fn open_session(
     now: Now,
 ) -> Result<Accepted, StoreError> {
     let new_visitor = earlier.is_none();
-    let id = message.session.clone().unwrap_or(fresh.id);
-    let uid = earlier.map_or(fresh.uid, |holder| holder.uid);
-    let sql = "INSERT INTO session
-                   (public_id, uid, created_at, last_active, ip_address, metadata, opening_key)
-               VALUES (:id, :uid, :now, :now, :ip, :metadata, :key) RETURNING id";
-    let key = txn.conn.prepare_cached(sql)?.query_row(
-        named_params! {
-            ":id": id.as_str(),
-            ":uid": uid.as_str(),
-            ":now": now.wall_ms,
-            ":ip": message.ip_address,
-            ":metadata": metadata_text(message),
-            ":key": message.idempotency,
-        },
-        |row| row.get(0),
-    )?;
-    add_token(txn.conn, key, &fresh.token, now)?;
+    let row = opening::Row {
+        id: message.session.clone().unwrap_or(fresh.id),
+        uid: earlier.map_or(fresh.uid, |holder| holder.uid),
+        ip_address: message.ip_address.as_deref(),
+        metadata: metadata_text(message.metadata.as_ref()),
+        opening_key: message.idempotency,
+    };
+    let key = opening::insert(txn.conn, &row, &fresh.token, now)?;
     let message = insert(txn, message, key, now)?;
-    Ok(Accepted { message, session: id, uid, opened: true, new_visitor })
+    Ok(Accepted { message, session: row.id, uid: row.uid, opened: true, new_visitor })
 }
 
 fn insert(
@@ -205,11 +201,12 @@ fn insert(
             ":text": message.text,
             ":now": now.wall_ms,
             ":sent_at": message.sent_at.map(Timestamp::as_millisecond),
-            ":metadata": metadata_text(message),
+            ":metadata": metadata_text(message.metadata.as_ref()),
             ":key": message.idempotency,
         },
         |row| row.get(0).map(MessageId),
     )?;
+    uploads::attach(txn.conn, session, id, Role::Visitor, &message.files)?;
     let sql =
         "UPDATE session SET message_count = message_count + 1, last_active = ?2 WHERE id = ?1";
     txn.conn.prepare_cached(sql)?.execute((session, now.wall_ms))?;
@@ -219,12 +216,12 @@ fn insert(
 }
 
 /// Serialised the same way each time, so that equal metadata is equal text.
-fn metadata_text(message: &NewMessage) -> Option<String> {
-    let metadata = message.metadata.as_ref().filter(|metadata| !metadata.is_empty())?;
+pub(super) fn metadata_text(metadata: Option<&Metadata>) -> Option<String> {
+    let metadata = metadata.filter(|metadata| !metadata.is_empty())?;
     serde_json::to_string(metadata).ok()
 }
 
-fn add_token(
+pub(super) fn add_token(
     conn: &Connection,
     session: SessionKey,
     token: &SecretHash,
@@ -240,24 +237,21 @@ fn is_taken(conn: &Connection, id: &SessionId) -> Result<bool, StoreError> {
     Ok(conn.prepare_cached(sql)?.query_row([id.as_str()], |row| row.get(0))?)
 }
 
-/// The session that this call's idempotency key opened before.
-fn find_opened(conn: &Connection, message: &NewMessage) -> Result<Option<SessionRef>, StoreError> {
-    let Some(key) = message.idempotency.filter(|key| key.may_open) else { return Ok(None) };
-    let sql = "SELECT id AS key, public_id, uid FROM session WHERE opening_key = ?1";
-    Ok(conn.prepare_cached(sql)?.query_row([key], rows::session_ref).optional()?)
-}
-
 /// What an idempotency key stored before.
 struct Earlier {
     id: MessageId,
     text: String,
     metadata: Option<String>,
+    files: Vec<FileId>,
 }
 
 impl Earlier {
     /// The earlier message's id, when this one is the same.
     fn check(self, message: &NewMessage) -> Result<MessageId, StoreError> {
-        if self.text == message.text && self.metadata == metadata_text(message) {
+        if self.text == message.text
+            && self.metadata == metadata_text(message.metadata.as_ref())
+            && self.files == message.files
+        {
             Ok(self.id)
         } else {
             Err(StoreError::IdempotencyMismatch)
@@ -276,9 +270,11 @@ fn find_repeat(
             id: MessageId(row.get("id")?),
             text: row.get("text")?,
             metadata: row.get("metadata")?,
+            files: Vec::new(),
         })
     });
-    Ok(earlier.optional()?)
+    let Some(earlier) = earlier.optional()? else { return Ok(None) };
+    Ok(Some(Earlier { files: uploads::attached(conn, earlier.id)?, ..earlier }))
 }
 
 fn sessions(
@@ -310,6 +306,6 @@ pub(super) fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
         response_count: row.get("response_count")?,
         ratings: Ratings { up: row.get("up_count")?, down: row.get("down_count")? },
         ip_address: row.get("ip_address")?,
-        metadata: rows::metadata(row, "metadata")?,
+        metadata: rows::from_json(row, "metadata")?,
     })
 }

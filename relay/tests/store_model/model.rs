@@ -1,5 +1,6 @@
 //! The model: all that a relay has to know, as two lists.
 
+mod files;
 mod operator;
 mod poller;
 mod reading;
@@ -16,6 +17,7 @@ pub(crate) use reading::View;
 
 pub(crate) const IP_ADDRESS: &str = "203.0.113.7";
 pub(crate) const MAX_ATTEMPTS: u32 = 2;
+pub(crate) const MAX_WAITING: usize = 3;
 
 const NOTICE: &str = "Sorry, this message could not be answered. Please try again later.";
 
@@ -26,6 +28,7 @@ pub(crate) struct Model {
     pub(crate) swept_at: i64,
     pub(crate) sessions: Vec<Session>,
     pub(crate) said: Vec<Said>,
+    files: Vec<files::Sent>,
     /// Who may be told, and as what, though nothing changed.
     pub(crate) may_tell: Option<(usize, bool)>,
     /// How many drafts were begun or rewritten.
@@ -86,8 +89,8 @@ pub(crate) struct Draft {
 
 impl Model {
     pub(crate) fn new(now: Now) -> Self {
-        let (sessions, said) = (Vec::new(), Vec::new());
-        Self { now, swept_at: i64::MIN, sessions, said, may_tell: None, versions: 0 }
+        let (sessions, said, files) = (Vec::new(), Vec::new(), Vec::new());
+        Self { now, swept_at: i64::MIN, sessions, said, files, may_tell: None, versions: 0 }
     }
 
     pub(crate) fn find(&self, id: MessageId) -> Option<&Said> {
@@ -177,6 +180,7 @@ impl Model {
             timestamp,
             stopped: false,
             quick_replies: Vec::new(),
+            files: Vec::new(),
             rating: None,
             comment: None,
         };

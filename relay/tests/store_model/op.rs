@@ -20,6 +20,8 @@ pub(crate) enum Op {
     Accept(Say),
     Cancel { message: Which, token: Token },
     Rate(Rate),
+    Upload(Upload),
+    SweepFiles { older_than_ms: i64 },
     Reply(Answer),
     Again { call: u8, but: But },
     Lease { limit: u32, lasts_ms: i64 },
@@ -41,6 +43,17 @@ pub(crate) struct Say {
     pub(crate) key: Option<u8>,
     pub(crate) text: usize,
     pub(crate) metadata: u8,
+    /// How many of the files that wait go with it, at most.
+    pub(crate) files: usize,
+}
+
+/// A file that is sent to a session, to go with one of its entries later.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Upload {
+    pub(crate) session: u8,
+    pub(crate) by_agent: bool,
+    pub(crate) key: Option<u8>,
+    pub(crate) content: u8,
 }
 
 /// What a visitor thinks of an entry, mostly of a reply; without a rating it is taken back.
@@ -70,6 +83,8 @@ pub(crate) struct Answer {
     pub(crate) stopped: bool,
     /// How many quick replies it offers.
     pub(crate) offers: u8,
+    /// How many of the files that wait go with it, at most.
+    pub(crate) files: usize,
 }
 
 /// How a call that is made again differs from the first.
@@ -167,6 +182,8 @@ fn of_a_visitor() -> impl Strategy<Value = Op> {
         8 => say().prop_map(Op::Accept),
         6 => (which(4, 3, 1), token()).prop_map(|(message, token)| Op::Cancel { message, token }),
         3 => rate().prop_map(Op::Rate),
+        4 => upload().prop_map(Op::Upload),
+        1 => select(vec![0, 1_000, 61_000]).prop_map(|older_than_ms| Op::SweepFiles { older_than_ms }),
     ]
 }
 
@@ -199,9 +216,16 @@ fn time() -> impl Strategy<Value = Time> {
 }
 
 prop_compose! {
-    fn say()(to in to(), token in token(), key in key(), text in 0..2_usize, metadata in 0..3_u8)
-        -> Say {
-        Say { to, token, key, text, metadata }
+    fn say()(to in to(), token in token(), key in key(), text in 0..2_usize, metadata in 0..3_u8,
+             files in 0..3_usize) -> Say {
+        Say { to, token, key, text, metadata, files }
+    }
+}
+
+prop_compose! {
+    fn upload()(session in any::<u8>(), by_agent in any::<bool>(), key in key(), content in 0..3_u8)
+        -> Upload {
+        Upload { session, by_agent, key, content }
     }
 }
 
@@ -216,9 +240,9 @@ prop_compose! {
     fn answer()(to in weighted(0.9, which(5, 1, 1)), astray in weighted(0.2, to()),
                 lease in prop_oneof![9 => shown(), 2 => Just(Shown::None)],
                 key in key(), text in 0..2_usize, stopped in prop::bool::weighted(0.2),
-                offers in 0..3_u8)
+                offers in 0..3_u8, files in 0..3_usize)
         -> Answer {
-        Answer { to, astray, lease, key, text, stopped, offers }
+        Answer { to, astray, lease, key, text, stopped, offers, files }
     }
 }
 

@@ -91,6 +91,8 @@ impl Run {
             Op::Accept(say) => self.accept(self.new_message(say)).await,
             Op::Cancel { message, token } => self.cancel(self.message(message), token).await,
             Op::Rate(rate) => self.rate(rate).await,
+            Op::Upload(upload) => self.upload(upload).await,
+            Op::SweepFiles { older_than_ms } => self.sweep_files(older_than_ms).await,
             Op::Reply(answer) => self.reply(self.new_reply(answer)).await,
             Op::Again { call, but } => self.repeat(call, but).await,
             Op::Lease { limit, lasts_ms } => self.lease(limit, lasts_ms).await,
@@ -158,8 +160,16 @@ impl Run {
     /// Answers all that is open, as a poller would in the end.
     pub(crate) async fn finish(mut self) -> Checked {
         let (to, lease) = (Some(Which::Leased(0)), Shown::Held);
-        let answer =
-            Answer { to, astray: None, lease, key: None, text: 0, stopped: false, offers: 0 };
+        let answer = Answer {
+            to,
+            astray: None,
+            lease,
+            key: None,
+            text: 0,
+            stopped: false,
+            offers: 0,
+            files: 0,
+        };
         while !self.model.open_messages().is_empty() {
             self.step(Op::Time(Time::Passes(4_000_000))).await?;
             self.step(Op::Sweep { at_deadline: false }).await?;

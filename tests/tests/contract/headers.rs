@@ -140,6 +140,9 @@ async fn a_page_of_any_origin_may_make_the_visitors_calls() {
     let visitors = [
         "/messages",
         "/responses/s1",
+        "/sessions",
+        "/sessions/s1/files",
+        "/sessions/s1/files/f1",
         "/sessions/s1/events",
         "/sessions/s1/messages",
         "//api/messages",
@@ -173,6 +176,7 @@ async fn a_page_can_read_what_its_calls_were_answered() {
         (calls.request(Method::POST, "/messages").body(r#"{"message":"hi"}"#), 200),
         (calls.request(Method::POST, "/messages").body("{}"), 400),
         (relay.stranger_calls().request(Method::GET, "/responses/s1"), 401),
+        (calls.request(Method::POST, "/sessions").body("{}"), 200),
         (calls.request(Method::GET, "/responses/s1"), 403),
         (calls.request(Method::POST, "/messages").body("x".repeat(70_000)), 413),
     ];
@@ -195,7 +199,6 @@ async fn no_page_may_make_the_pollers_or_the_operators_calls() {
         "/inbox/1/extend",
         "/inbox/1/nack",
         "/outbox",
-        "/sessions",
         "/sessions/s1",
         "//api/inbox",
         "//api/outbox",

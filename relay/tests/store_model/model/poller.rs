@@ -4,7 +4,7 @@ use postern_relay::store::{Nack, NewChunk, NewReply, OpenMessage, StoreError, Ta
 use postern_shared::visitor::Role;
 use postern_shared::{LeaseId, MessageId};
 
-use super::{Draft, Fate, MAX_ATTEMPTS, Model, Open};
+use super::{Draft, Fate, MAX_ATTEMPTS, Model, Open, files};
 
 impl Model {
     /// What can be leased now, the longest visible first.
@@ -116,7 +116,8 @@ impl Model {
             let same = entry.text == new.text
                 && entry.message_id == new.answers
                 && entry.stopped == new.stopped
-                && entry.quick_replies == new.quick_replies;
+                && entry.quick_replies == new.quick_replies
+                && files::are(&entry.files, &new.files);
             return if same { Ok(entry.id) } else { Err(StoreError::IdempotencyMismatch) };
         }
         if let Some(message) = new.answers {
@@ -124,12 +125,16 @@ impl Model {
             if self.said(message).session != session {
                 return Err(StoreError::ForeignMessage);
             }
+        }
+        self.check_waiting(session, Role::Agent, &new.files)?;
+        if let Some(message) = new.answers {
             self.close(message, Fate::Done);
         }
         let id = self.add(session, Role::Agent, &new.text, new.answers, new.idempotency);
         let entry = &mut self.said(id).entry;
         entry.stopped = new.stopped;
         entry.quick_replies = new.quick_replies.clone();
+        self.attach(id, &new.files);
         Ok(id)
     }
 }

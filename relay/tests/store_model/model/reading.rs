@@ -101,11 +101,12 @@ impl Model {
     pub(crate) fn open_messages(&self) -> Vec<OpenMessage> {
         let open = |said: &Said| {
             let attempts = said.open()?.attempts;
-            let Said { session, entry: Entry { id, text, timestamp: at, .. }, metadata, .. } =
-                said.clone();
+            let Said {
+                session, entry: Entry { id, text, timestamp: at, files, .. }, metadata, ..
+            } = said.clone();
             let Session { id: session, uid, .. } = &self.sessions[session];
             let (session, uid) = (session.clone(), uid.clone());
-            Some(OpenMessage { id, session, uid, text, at, metadata, attempts })
+            Some(OpenMessage { id, session, uid, text, at, metadata, files, attempts })
         };
         self.said.iter().filter_map(open).collect()
     }

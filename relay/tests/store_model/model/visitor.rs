@@ -9,7 +9,7 @@ use postern_relay::store::{
 use postern_shared::MessageId;
 use postern_shared::visitor::Role;
 
-use super::{Fate, Model, Open, Said, Session, moment};
+use super::{Fate, Model, Open, Said, Session, files, moment};
 use crate::op::KEYS;
 
 impl Model {
@@ -39,6 +39,10 @@ impl Model {
         if new.idempotency == Some(IdempotencyKey::of_visitor(KEYS[0])) {
             return Err(StoreError::WeakOpeningKey);
         }
+        // None can wait in a session that is not there.
+        if !new.files.is_empty() {
+            return Err(StoreError::NotWaiting);
+        }
         self.sessions.push(Session {
             id: new.session.clone().unwrap_or(fresh.id),
             // Whoever shows an earlier session's token stays the same visitor.
@@ -62,17 +66,23 @@ impl Model {
     ) -> Result<Accepted, StoreError> {
         let metadata = new.metadata.clone().unwrap_or_default();
         let message = match self.earlier(session, Role::Visitor, new.idempotency) {
-            Some(earlier) if earlier.entry.text == new.text && earlier.metadata == metadata => {
+            Some(earlier)
+                if earlier.entry.text == new.text
+                    && earlier.metadata == metadata
+                    && files::are(&earlier.entry.files, &new.files) =>
+            {
                 earlier.entry.id
             }
             Some(_) => return Err(StoreError::IdempotencyMismatch),
             None => {
+                self.check_waiting(session, Role::Visitor, &new.files)?;
                 let id = self.add(session, Role::Visitor, &new.text, None, new.idempotency);
                 let visible_at = self.now.steady_ms;
                 let said = self.said(id);
                 said.metadata = metadata;
                 said.fate = Fate::Open(Open { visible_at, ..Open::default() });
                 self.sessions[session].turn.get_or_insert(id);
+                self.attach(id, &new.files);
                 id
             }
         };

@@ -1,19 +1,23 @@
 //! Each call, made of the store and of its model.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use postern_relay::secret::SecretHash;
 use postern_relay::store::{
-    Feedback, FreshSession, Kept, Nack, NewChunk, NewMessage, NewReply, Store,
+    Feedback, FreshSession, IdempotencyKey, Kept, Nack, NewChunk, NewFile, NewMessage, NewReply,
+    Store,
 };
+use postern_shared::files::File;
+use postern_shared::visitor::Role;
 use postern_shared::{LeaseId, MessageId, Uid};
 use proptest::prelude::*;
 
 use super::choice::{pick, session_id};
 use super::watcher::Watcher;
 use super::{Call, Checked, Run, same};
-use crate::model::MAX_ATTEMPTS;
-use crate::op::{But, Rate, TEXTS, Token};
+use crate::model::{MAX_ATTEMPTS, MAX_WAITING};
+use crate::op::{But, KEYS, Rate, TEXTS, Token, Upload};
 
 impl Run {
     pub(super) async fn accept(&mut self, new: NewMessage) -> Checked {
@@ -51,6 +55,44 @@ impl Run {
         let feedback = rating.map(|rating| Feedback { rating, comment });
         let expected = self.model.rate(id, token, feedback.clone());
         same(self.store.rate(id, token, feedback, self.model.now).await, expected)
+    }
+
+    pub(super) async fn upload(&mut self, upload: Upload) -> Checked {
+        let Upload { session, by_agent, key, content } = upload;
+        let Some(session) = usize::from(session).checked_rem(self.keys.len()) else {
+            return Ok(());
+        };
+        self.offered += 1;
+        let key = key.map(|key| KEYS[usize::from(key)]);
+        let (by, of_key): (_, fn(&str) -> _) = match by_agent {
+            true => (Role::Agent, IdempotencyKey::of_poller),
+            false => (Role::Visitor, IdempotencyKey::of_visitor),
+        };
+        let file = File {
+            id: format!("file-{}", self.offered).try_into()?,
+            name: "\"a\".txt".into(),
+            media_type: "text/plain".into(),
+            size_bytes: content.into(),
+        };
+        let (digest, idempotency) = ([content; 32], key.map(of_key));
+        let new = NewFile {
+            file,
+            session: self.keys[session],
+            by,
+            digest,
+            idempotency,
+            max_waiting: MAX_WAITING,
+        };
+        let expected = self.model.add_file(session, &new);
+        same(self.store.add_file(new, self.model.now).await, expected)
+    }
+
+    pub(super) async fn sweep_files(&mut self, older_than_ms: i64) -> Checked {
+        let before_ms = self.model.now.steady_ms - older_than_ms;
+        let expected = self.model.sweep_files(before_ms);
+        let swept: HashSet<_> = self.store.sweep_files(before_ms).await?.into_iter().collect();
+        prop_assert_eq!(swept, expected.into_iter().collect());
+        Ok(())
     }
 
     pub(super) async fn reply(&mut self, new: NewReply) -> Checked {

@@ -10,14 +10,19 @@ use crate::model::IP_ADDRESS;
 use crate::op::{Answer, Begin, KEYS, PIECES, Piece, Replied, Say, Shown, TEXTS, To, Token, Which};
 
 impl Run {
-    pub(super) fn new_message(&self, Say { to, token, key, text, metadata }: Say) -> NewMessage {
+    pub(super) fn new_message(
+        &self,
+        Say { to, token, key, text, metadata, files }: Say,
+    ) -> NewMessage {
         let session = self.session(to);
         let token = self.token(token, session.as_ref());
         let page = || (String::from("page"), "/".into());
+        let files = self.model.waiting_files(session.as_ref(), Role::Visitor, files);
         NewMessage {
             session,
             token,
             text: TEXTS[text].into(),
+            files,
             metadata: (metadata > 0).then(|| (1..metadata).map(|_| page()).collect()),
             sent_at: None,
             idempotency: key.map(|key| IdempotencyKey::of_visitor(KEYS[usize::from(key)])),
@@ -26,11 +31,12 @@ impl Run {
     }
 
     pub(super) fn new_reply(&self, answer: Answer) -> NewReply {
-        let Answer { to, astray, lease, key, text, stopped, offers } = answer;
+        let Answer { to, astray, lease, key, text, stopped, offers, files } = answer;
         let answers = to.map(|which| self.message(which));
         let its_own = answers.and_then(|id| self.model.find(id)).map_or(0, |said| said.session);
         let its_own = self.model.sessions.get(its_own).map(|session| session.id.clone());
         let session = astray.map_or(its_own, |to| self.session(to));
+        let files = self.model.waiting_files(session.as_ref(), Role::Agent, files);
         NewReply {
             session: session.unwrap_or_else(|| session_id("nobody")),
             text: TEXTS[text].into(),
@@ -38,6 +44,7 @@ impl Run {
             lease: answers.and_then(|id| self.shown(id, lease)),
             sent_at: None,
             stopped,
+            files,
             quick_replies: (0..offers).map(|n| format!("answer \"{n}\"")).collect(),
             idempotency: key.map(|key| IdempotencyKey::of_poller(KEYS[usize::from(key)])),
         }

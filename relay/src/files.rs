@@ -1,0 +1,169 @@
+//! The bytes of files: streamed to a folder beside the database, and read from there again.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream};
+use futures_util::StreamExt;
+use postern_shared::FileId;
+use sha2::{Digest, Sha256};
+use tokio::fs::{self, File};
+use tokio::io::AsyncWriteExt;
+use tokio::time;
+
+/// How long a sender may pause.
+const PAUSE: Duration = Duration::from_secs(20);
+
+/// How much of a file's beginning tells what it is.
+const HEAD_BYTES: usize = 8 * 1024;
+
+/// The folder of files; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    folder: Arc<Path>,
+}
+
+/// Why a file was not taken.
+#[derive(Debug)]
+pub(crate) enum ReceiveError {
+    /// It is larger than it may be.
+    TooLarge,
+    /// The sender paused for too long.
+    TooSlow,
+    /// The sender broke off.
+    Broken,
+    /// The disk.
+    Disk(io::Error),
+}
+
+impl From<io::Error> for ReceiveError {
+    fn from(cause: io::Error) -> Self {
+        Self::Disk(cause)
+    }
+}
+
+/// A file whose bytes have arrived; removed when it is dropped before it is kept.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    path: PathBuf,
+    file: File,
+    hash: Sha256,
+    /// The beginning, for whoever wants to know what it is.
+    pub(crate) head: Vec<u8>,
+    pub(crate) size_bytes: u64,
+}
+
+impl Files {
+    /// Makes the folder when there is none.
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).create(folder)?;
+        Ok(Self { folder: folder.into() })
+    }
+
+    /// Streams a body to disk, as the file of this id.
+    pub(crate) async fn receive(
+        &self,
+        id: &FileId,
+        body: Body,
+        max_bytes: u64,
+    ) -> Result<Incoming, ReceiveError> {
+        let path = self.folder.join(id.as_str());
+        let file = private_file(&path).await?;
+        let (hash, head) = (Sha256::new(), Vec::new());
+        let mut incoming = Incoming { path, file, hash, head, size_bytes: 0 };
+        let mut pieces = body.into_data_stream();
+        while let Some(piece) = next_piece(&mut pieces).await? {
+            incoming.size_bytes += piece.len() as u64;
+            if incoming.size_bytes > max_bytes {
+                return Err(ReceiveError::TooLarge);
+            }
+            incoming.write(&piece).await?;
+        }
+        Ok(incoming)
+    }
+
+    /// Brings a file and its name to disk.
+    pub(crate) async fn sync(&self, incoming: &mut Incoming) -> io::Result<()> {
+        incoming.file.flush().await?;
+        incoming.file.sync_all().await?;
+        File::open(&self.folder).await?.sync_all().await
+    }
+
+    /// Opens a file for reading.
+    pub(crate) async fn read(&self, id: &FileId) -> io::Result<File> {
+        File::open(self.folder.join(id.as_str())).await
+    }
+
+    /// Removes files that nobody knows any more.
+    pub(crate) async fn remove(&self, ids: &[FileId]) -> io::Result<()> {
+        for id in ids {
+            match fs::remove_file(self.folder.join(id.as_str())).await {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => return Err(cause),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Every file that lies here.
+    pub(crate) fn list(&self) -> io::Result<Vec<FileId>> {
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir(&self.folder)? {
+            // What has no name of ours is not ours.
+            found.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
+        }
+        Ok(found)
+    }
+}
+
+impl Incoming {
+    async fn write(&mut self, piece: &[u8]) -> io::Result<()> {
+        let room = HEAD_BYTES - self.head.len();
+        self.head.extend_from_slice(&piece[..piece.len().min(room)]);
+        self.hash.update(piece);
+        self.file.write_all(piece).await
+    }
+
+    /// The SHA-256 of what arrived.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        self.hash.clone().finalize().into()
+    }
+
+    /// Leaves the file where it is.
+    pub(crate) fn keep(mut self) {
+        self.path = PathBuf::new();
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        if self.path != Path::new("") {
+            // One that stays is removed when the relay starts again.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+async fn next_piece(
+    pieces: &mut BodyDataStream,
+) -> Result<Option<axum::body::Bytes>, ReceiveError> {
+    match time::timeout(PAUSE, pieces.next()).await {
+        Err(_) => Err(ReceiveError::TooSlow),
+        Ok(Some(Err(_))) => Err(ReceiveError::Broken),
+        Ok(Some(Ok(piece))) => Ok(Some(piece)),
+        Ok(None) => Ok(None),
+    }
+}
+
+async fn private_file(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    options.open(path).await
+}

@@ -1,0 +1,119 @@
+//! Opening a session before anything is said in it.
+
+use postern_shared::{Metadata, SessionId, Uid};
+use rusqlite::{Connection, OptionalExtension, named_params};
+
+use super::rows::{self, SessionRef};
+use super::sessions::{add_token, metadata_text};
+use super::{FreshSession, IdempotencyKey, Now, SessionKey, Store, StoreError};
+use crate::secret::SecretHash;
+
+/// A session that a visitor asks for.
+#[derive(Debug, Clone)]
+pub struct NewSession {
+    /// An earlier session's token, if the visitor has one.
+    pub token: Option<SecretHash>,
+    /// What came with it.
+    pub metadata: Option<Metadata>,
+    /// The idempotency key.
+    pub idempotency: Option<IdempotencyKey>,
+    /// The address it came from.
+    pub ip_address: Option<String>,
+}
+
+/// A session that is open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opened {
+    /// Its id.
+    pub session: SessionId,
+    /// Its visitor.
+    pub uid: Uid,
+    /// Whether it made the uid.
+    pub new_visitor: bool,
+}
+
+impl Store {
+    /// Opens a session; a repeat with the same idempotency key gives the same session, and makes the
+    /// fresh token one of its own.
+    ///
+    /// # Errors
+    /// [`StoreError::UnknownToken`] or [`StoreError::WeakOpeningKey`].
+    pub async fn open_session(
+        &self,
+        new: NewSession,
+        fresh: FreshSession,
+        now: Now,
+    ) -> Result<Opened, StoreError> {
+        self.writer.run(move |txn| open(txn.conn, &new, fresh, now)).await
+    }
+}
+
+fn open(
+    conn: &Connection,
+    new: &NewSession,
+    fresh: FreshSession,
+    now: Now,
+) -> Result<Opened, StoreError> {
+    let earlier = new.token.map(|token| rows::token_holder(conn, &token)).transpose()?;
+    let new_visitor = earlier.is_none();
+    if new.idempotency.is_some_and(|key| !key.may_open) {
+        return Err(StoreError::WeakOpeningKey);
+    }
+    if let Some(opened) = find_opened(conn, new.idempotency)? {
+        add_token(conn, opened.key, &fresh.token, now)?;
+        return Ok(Opened { session: opened.id, uid: opened.uid, new_visitor });
+    }
+    let row = Row {
+        id: fresh.id,
+        uid: earlier.map_or(fresh.uid, |holder| holder.uid),
+        ip_address: new.ip_address.as_deref(),
+        metadata: metadata_text(new.metadata.as_ref()),
+        opening_key: new.idempotency,
+    };
+    insert(conn, &row, &fresh.token, now)?;
+    Ok(Opened { session: row.id, uid: row.uid, new_visitor })
+}
+
+/// A session as it is stored first.
+pub(super) struct Row<'a> {
+    pub(super) id: SessionId,
+    pub(super) uid: Uid,
+    pub(super) ip_address: Option<&'a str>,
+    pub(super) metadata: Option<String>,
+    pub(super) opening_key: Option<IdempotencyKey>,
+}
+
+/// Stores a session and its first token.
+pub(super) fn insert(
+    conn: &Connection,
+    row: &Row<'_>,
+    token: &SecretHash,
+    now: Now,
+) -> Result<SessionKey, StoreError> {
+    let sql = "INSERT INTO session
+                   (public_id, uid, created_at, last_active, ip_address, metadata, opening_key)
+               VALUES (:id, :uid, :now, :now, :ip, :metadata, :key) RETURNING id";
+    let key = conn.prepare_cached(sql)?.query_row(
+        named_params! {
+            ":id": row.id.as_str(),
+            ":uid": row.uid.as_str(),
+            ":now": now.wall_ms,
+            ":ip": row.ip_address,
+            ":metadata": row.metadata,
+            ":key": row.opening_key,
+        },
+        |row| row.get(0),
+    )?;
+    add_token(conn, key, token, now)?;
+    Ok(key)
+}
+
+/// The session that an idempotency key opened before.
+pub(super) fn find_opened(
+    conn: &Connection,
+    key: Option<IdempotencyKey>,
+) -> Result<Option<SessionRef>, StoreError> {
+    let Some(key) = key.filter(|key| key.may_open) else { return Ok(None) };
+    let sql = "SELECT id AS key, public_id, uid FROM session WHERE opening_key = ?1";
+    Ok(conn.prepare_cached(sql)?.query_row([key], rows::session_ref).optional()?)
+}
