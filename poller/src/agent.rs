@@ -11,6 +11,8 @@ mod quick_replies;
 mod reply;
 mod service;
 
+use std::path::PathBuf;
+
 use postern_shared::{MessageId, Metadata, SessionId, Timestamp, Uid};
 use serde::{Deserialize, Serialize};
 
@@ -97,8 +99,25 @@ pub struct Question {
     pub timestamp: Timestamp,
     /// What came with it.
     pub metadata: Metadata,
+    /// The files that go with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<QuestionFile>,
     /// What was said before, oldest first.
     pub history: Vec<Turn>,
+}
+
+/// A visitor's file, there for as long as the agent is at the question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuestionFile {
+    /// Its name, as the visitor calls it; no path.
+    pub name: String,
+    /// Its media type, as the visitor declares it.
+    #[serde(rename = "type")]
+    pub media_type: String,
+    /// How large it is.
+    pub size_bytes: u64,
+    /// Where it is on this host.
+    pub path: PathBuf,
 }
 
 /// One thing that was said before.

@@ -185,6 +185,7 @@ pub fn question(text: &str) -> Result<Question, postern_shared::ids::InvalidId> 
         message: text.to_owned(),
         timestamp: Timestamp::now(),
         metadata: Metadata::new(),
+        files: Vec::new(),
         history: Vec::new(),
     })
 }

@@ -6,6 +6,7 @@ pub mod agent;
 mod backoff;
 pub mod config;
 pub mod doctor;
+mod files;
 mod lease;
 pub mod poller;
 mod post;

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::agent::Agent;
+use crate::files::Folder;
 use crate::queue::{Queue, QueueError};
 use crate::relay::{Relay, RelayError};
 use crate::{post, pull, work};
@@ -77,6 +78,7 @@ pub(crate) struct Bridge {
     pub(crate) relay: Relay,
     pub(crate) queue: Queue,
     pub(crate) agent: Agent,
+    pub(crate) files: Folder,
     pub(crate) pace: Pace,
     pub(crate) signals: Signals,
 }
@@ -100,6 +102,8 @@ pub(crate) struct Signals {
 pub async fn run(config: Config, cancelled: CancellationToken) -> Result<(), PollerError> {
     let bridge = Arc::new(Bridge {
         queue: Queue::open(&config.queue)?,
+        files: Folder::of_queue(&config.queue)
+            .map_err(|cause| QueueError::File { path: config.queue, cause })?,
         relay: config.relay,
         agent: config.agent,
         pace: config.pace,

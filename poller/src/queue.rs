@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use postern_host::file::{self, FileLock};
+use postern_shared::files::File;
 use postern_shared::poller::LeasedMessage;
 use postern_shared::{LeaseId, MessageId, Metadata, SessionId, Timestamp, Uid};
 use rusqlite::types::FromSqlError;
@@ -82,6 +83,8 @@ pub struct Job {
     pub timestamp: Timestamp,
     /// What came with it.
     pub metadata: Metadata,
+    /// The files that go with it, which are at the relay.
+    pub files: Vec<File>,
     /// How often it has been leased.
     pub attempts: u32,
 }
@@ -222,7 +225,8 @@ impl Queue {
         .await
     }
 
-    /// What the agent is to be asked: the message with up to `history` turns before it.
+    /// What the agent is to be asked: the message with up to `history` turns before it, and without
+    /// its files.
     ///
     /// # Errors
     /// Only the database's own.
@@ -236,6 +240,7 @@ impl Queue {
             message: job.message,
             timestamp: job.timestamp,
             metadata: job.metadata,
+            files: Vec::new(),
             history,
         })
     }
@@ -384,9 +389,9 @@ fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<()>
     let sql = "DELETE FROM job WHERE message_id = ?1 AND (session_id <> ?2 OR timestamp <> ?3)";
     let other = (leased.id.0, leased.session_id.as_str(), &timestamp);
     tx.prepare_cached(sql)?.execute(other)?;
-    let sql = "INSERT INTO job (message_id, session_id, uid, message, timestamp, metadata,
+    let sql = "INSERT INTO job (message_id, session_id, uid, message, timestamp, metadata, files,
                                 lease_id, attempts, state)
-               VALUES (:id, :session, :uid, :message, :timestamp, :metadata,
+               VALUES (:id, :session, :uid, :message, :timestamp, :metadata, :files,
                        :lease, :attempts, 'leased')
                ON CONFLICT (message_id) DO UPDATE
                SET lease_id = excluded.lease_id, attempts = excluded.attempts";
@@ -398,6 +403,7 @@ fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<()>
             ":message": leased.message,
             ":timestamp": timestamp,
             ":metadata": json(&leased.metadata)?,
+            ":files": json(&leased.files)?,
             ":lease": leased.lease_id.as_str(),
             ":attempts": leased.attempts,
         })
@@ -463,6 +469,7 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         message: row.get("message")?,
         timestamp: text(row, "timestamp")?,
         metadata: from_json(row, "metadata")?,
+        files: from_json(row, "files")?,
         attempts: row.get("attempts")?,
     })
 }

@@ -8,6 +8,7 @@ CREATE TABLE job (
     message             TEXT    NOT NULL,
     timestamp           TEXT    NOT NULL,      -- RFC 3339, as the relay gave it
     metadata            TEXT    NOT NULL,      -- JSON object
+    files               TEXT    NOT NULL,      -- JSON array of the files that go with it
     lease_id            TEXT,                  -- null when the lease was lost after the answer
     attempts            INTEGER NOT NULL,
     state               TEXT    NOT NULL CHECK (state IN ('leased', 'answered', 'failed')),

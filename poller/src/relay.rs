@@ -1,24 +1,34 @@
 //! The relay as the poller calls it: each call is one request, bounded in time and size.
 
+use std::path::Path;
 use std::time::Duration;
+use std::{fmt, io};
 
 use futures_util::StreamExt;
+use postern_shared::files::File;
 use postern_shared::operator::Health;
 use postern_shared::poller::{
     ChunkTaken, ExtendRequest, Extended, Inbox, LeaseRequest, Leased, LeasedMessage, NackRequest,
     Nacked, PostChunk, PostReply, ReplyStored,
 };
-use postern_shared::{BASE_PATH, ErrorType, Failure, IDEMPOTENCY_KEY, LeaseId, MessageId, Success};
+use postern_shared::{
+    BASE_PATH, ErrorType, Failure, IDEMPOTENCY_KEY, LeaseId, MessageId, SessionId, Success,
+};
 use reqwest::header::{self, HeaderValue};
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::fs;
+use tokio::io::AsyncWriteExt;
 
 /// How long a connection may take to be there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long an answer may take, beyond what the call asks to be held.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long a file may take.
+const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The largest answer that is read; a lease of a hundred long messages stays well below.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
@@ -73,6 +83,9 @@ pub enum RelayError {
         /// What the relay said.
         sentence: String,
     },
+    /// A file did not come as it was announced, or could not be put down here.
+    #[error("the file {0}")]
+    BadFile(String),
     /// Not a relay's answer.
     #[error("what answers at this address does not speak as a relay does: {0}")]
     NotARelay(String),
@@ -82,7 +95,9 @@ impl RelayError {
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Busy { .. } | Self::NotARelay(_) => true,
+            Self::Unreachable(_) | Self::Busy { .. } | Self::BadFile(_) | Self::NotARelay(_) => {
+                true
+            }
             Self::BadAddress(_)
             | Self::NoClient(_)
             | Self::KeyRefused { .. }
@@ -214,6 +229,39 @@ impl Relay {
         self.send(call).await
     }
 
+    /// Streams a session's file to a place on this host.
+    ///
+    /// # Errors
+    /// [`RelayError`]; [`RelayError::BadFile`] when it has another size than was announced, or the
+    /// disk does not take it.
+    pub async fn download(
+        &self,
+        session: &SessionId,
+        file: &File,
+        path: &Path,
+    ) -> Result<(), RelayError> {
+        let url = self.url(&format!("{BASE_PATH}/sessions/{session}/files/{}", file.id));
+        let call = self.client.get(url).timeout(DOWNLOAD_TIMEOUT);
+        let response = answered(self.authorized(call)).await?;
+        let mut place = private_file(path).await.map_err(|cause| bad_file(file, &cause))?;
+        let mut pieces = response.bytes_stream();
+        let mut size_bytes = 0;
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|cause| unreachable(&cause))?;
+            size_bytes += piece.len() as u64;
+            if size_bytes > file.size_bytes {
+                break;
+            }
+            place.write_all(&piece).await.map_err(|cause| bad_file(file, &cause))?;
+        }
+        place.flush().await.map_err(|cause| bad_file(file, &cause))?;
+        if size_bytes == file.size_bytes {
+            Ok(())
+        } else {
+            Err(bad_file(file, &"it has another size than was announced"))
+        }
+    }
+
     /// Looks at the inbox without leasing: whether the key is good.
     ///
     /// # Errors
@@ -253,8 +301,11 @@ impl Relay {
     }
 
     async fn send<T: DeserializeOwned>(&self, call: RequestBuilder) -> Result<T, RelayError> {
-        let call = call.header(header::AUTHORIZATION, self.authorization.clone());
-        read::<Success<T>>(call).await.map(|answer| answer.data)
+        read::<Success<T>>(self.authorized(call)).await.map(|answer| answer.data)
+    }
+
+    fn authorized(&self, call: RequestBuilder) -> RequestBuilder {
+        call.header(header::AUTHORIZATION, self.authorization.clone())
     }
 }
 
@@ -274,14 +325,31 @@ fn base_url(address: &str) -> Result<Url, RelayError> {
 }
 
 async fn read<T: DeserializeOwned>(call: RequestBuilder) -> Result<T, RelayError> {
+    let body = read_body(answered(call).await?).await?;
+    serde_json::from_slice(&body).map_err(|e| RelayError::NotARelay(e.to_string()))
+}
+
+/// A successful answer whose body is still to be read.
+async fn answered(call: RequestBuilder) -> Result<Response, RelayError> {
     let response = call.send().await.map_err(|cause| unreachable(&cause))?;
     let status = response.status();
-    let retry_after = retry_after(&response);
-    let body = read_body(response).await?;
     if status.is_success() {
-        return serde_json::from_slice(&body).map_err(|e| RelayError::NotARelay(e.to_string()));
+        return Ok(response);
     }
-    Err(refusal(status, retry_after, &body))
+    let retry_after = retry_after(&response);
+    Err(refusal(status, retry_after, &read_body(response).await?))
+}
+
+async fn private_file(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    options.open(path).await
+}
+
+fn bad_file(file: &File, cause: &dyn fmt::Display) -> RelayError {
+    RelayError::BadFile(format!("{}: {cause}", file.id))
 }
 
 async fn read_body(response: Response) -> Result<Vec<u8>, RelayError> {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use postern_host::fault;
+use postern_shared::files::File;
 use postern_shared::{MessageId, SessionId, Timestamp};
 use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::agent::{AgentError, Draft};
+use crate::agent::{AgentError, Draft, Question};
 use crate::backoff::Backoff;
 use crate::lease::{self, Lease};
 use crate::poller::{Bridge, PollerError};
@@ -131,15 +132,19 @@ async fn give_back(bridge: &Bridge, message: MessageId) -> Result<bool, PollerEr
 /// Asks the agent while showing what it writes and keeping the lease, and journals the outcome.
 async fn work_on(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
     let (message, session, attempts) = (job.message_id, job.session_id.clone(), job.attempts);
+    let files = job.files.clone();
     let question = bridge.queue.question(job, bridge.pace.history).await?;
     let draft = Draft::default();
     let outcome = tokio::select! {
-        answer = bridge.agent.write_answer(&question, &draft) => {
+        answer = ask(bridge, question, &files, &draft) => {
             Some(outcome(answer, message, &draft, attempts))
         }
         refused = show::run(bridge, message, &draft) => refused?.map(refusal),
         lost = lease::keep(bridge, message, &draft) => lost.map(|()| None)?,
     };
+    if let Err(error) = bridge.files.remove(message).await {
+        warn!(message.id = %message, %error, "the visitor's files stay until the next start");
+    }
     let Some(outcome) = outcome else {
         warn!(message.id = %message, session.id = %session, "the lease was lost; the agent is ended");
         return Ok(());
@@ -153,6 +158,18 @@ async fn work_on(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
     fault::point("poller: outcome journaled, relay not told");
     bridge.signals.settled.notify_one();
     Ok(())
+}
+
+/// Asks the agent once the files that go with the question are here.
+async fn ask(
+    bridge: &Bridge,
+    mut question: Question,
+    files: &[File],
+    draft: &Draft,
+) -> Result<String, AgentError> {
+    let (session, message) = (&question.session_id, question.message_id);
+    question.files = bridge.files.fetch(&bridge.relay, session, message, files).await?;
+    bridge.agent.write_answer(&question, draft).await
 }
 
 fn outcome(

@@ -1,9 +1,11 @@
-//! Files on their way through the relay: taken, kept, given back, and harmless.
+//! Files on their way: taken by the relay, kept, given back and harmless, and handed to the agent.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on gives up")]
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use postern_relay::config::Limits;
@@ -12,22 +14,28 @@ use postern_shared::operator::SessionDetail;
 use postern_shared::poller::ReplyStored;
 use postern_shared::visitor::{MessageAccepted, Transcript};
 use postern_shared::{ErrorType, SessionId};
-use postern_tests::{API_KEY, Answer, Caller, Process, TestRelay, binary, eventually};
+use postern_tests::{
+    ADMIN_KEY, API_KEY, Answer, Caller, Process, TestAgent, TestPoller, TestRelay, binary,
+    eventually,
+};
 use reqwest::{Body, Method};
 use serde_json::{Value, json};
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR and so on";
 
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 /// A visitor who has opened a session and said nothing.
 struct Opened {
     calls: Caller,
     session: SessionId,
+    token: String,
 }
 
 async fn opened(stranger: &Caller) -> Opened {
     let opened: SessionOpened = stranger.post("/sessions", &json!({})).await.data();
     let calls = stranger.with_secret(&opened.session_token);
-    Opened { calls, session: opened.session_id }
+    Opened { calls, session: opened.session_id, token: opened.session_token }
 }
 
 impl Opened {
@@ -279,8 +287,7 @@ async fn a_file_that_goes_with_no_message_is_removed_and_the_others_stay() {
 async fn an_accepted_file_outlives_a_kill_and_what_a_crash_left_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("relay.db");
-    let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let (relay, address) = Process::relay(&db, any_port).await;
+    let (relay, address) = Process::relay(&db, ANY_PORT).await;
     let visitor = opened(&Caller::new(address)).await;
     let file = visitor.send_text("a.txt", "kept").await;
     visitor.post("look", &[&file]).await.data::<Value>();
@@ -288,7 +295,7 @@ async fn an_accepted_file_outlives_a_kill_and_what_a_crash_left_is_removed() {
     relay.end().await;
     let left = folder.path().join("relay.db.files").join("0123456789abcdef");
     fs::write(&left, "half of a").unwrap();
-    let (_relay, address) = Process::relay(&db, any_port).await;
+    let (_relay, address) = Process::relay(&db, ANY_PORT).await;
     let path = format!("/sessions/{}/files/{}", visitor.session, file.file_id);
     let answer = Caller::new(address).with_secret(API_KEY).get(&path).await;
     assert_eq!(answer.body, b"kept");
@@ -306,4 +313,91 @@ async fn an_accepted_file_outlives_a_kill_and_what_a_crash_left_is_removed() {
     fs::write(&bytes, "kep").unwrap();
     let (is_well, said) = check();
     assert!(!is_well && said.contains(&format!("file {}", file.file_id)), "{said}");
+}
+
+/// A relay that dies at a step of the protocol, and where it listens until then.
+async fn doomed_relay(db: &Path, point: &str) -> (Process, SocketAddr) {
+    let fault = format!("{point}@1");
+    let keys = [("POSTERN_API_KEY", API_KEY), ("POSTERN_ADMIN_KEY", ADMIN_KEY)];
+    let environment = [keys[0], keys[1], ("POSTERN_FAULT", fault.as_str())];
+    let args = ["serve", "--listen", "127.0.0.1:0", "--db", db.to_str().unwrap()];
+    let mut relay = Process::start_with("postern-relay", &args, &environment);
+    let line = relay.line_with("listening on http://").await;
+    (relay, line.rsplit("http://").next().unwrap().trim().parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_relay_that_is_killed_while_it_takes_a_file_keeps_all_of_it_or_nothing() {
+    for point in ["relay: file written, not stored", "relay: file stored, answer not sent"] {
+        let folder = tempfile::tempdir().unwrap();
+        let db = folder.path().join("relay.db");
+        let (relay, address) = doomed_relay(&db, point).await;
+        let visitor = opened(&Caller::new(address)).await;
+        let path = format!("/sessions/{}/files?name=a.txt", visitor.session);
+        let keyed = visitor.calls.with_key("the-key-of-one-file");
+        let request = keyed.request(Method::POST, &path).header("content-type", "text/plain");
+        assert!(request.body("text").send().await.is_err(), "{point}");
+        relay.end().await;
+
+        let (_relay, address) = Process::relay(&db, ANY_PORT).await;
+        let calls = Caller::new(address).with_secret(&visitor.token);
+        let visitor = Opened { calls: calls.with_key("the-key-of-one-file"), ..visitor };
+        let file = visitor.send_text("a.txt", "text").await;
+        assert_eq!(visitor.get(&file).await.body, b"text");
+        let files = folder.path().join("relay.db.files");
+        let is_one = async || fs::read_dir(&files).unwrap().count() == 1;
+        eventually("no other file is left", is_one).await;
+    }
+}
+
+#[tokio::test]
+async fn an_agent_is_handed_the_visitors_files_for_as_long_as_it_works() {
+    let relay = TestRelay::start().await;
+    let mut agent = TestAgent::start().await;
+    let mut poller = TestPoller::start(&relay, &["--agent", "http", "--http-url", &agent.url()]);
+    let visitor = opened(&relay.stranger_calls()).await;
+    let picture: FileStored = visitor.send("gate.png", "image/png", PNG).await.data();
+    let notes = visitor.send_text("..my%20notes%3B.txt", "Grüße").await;
+    visitor.post("", &[&notes, &picture]).await.data::<Value>();
+
+    let first = agent.next().await;
+    let [as_notes, as_picture] = first.question.files.as_slice() else { unreachable!() };
+    assert_eq!((as_notes.name.as_str(), as_notes.size_bytes), ("..my notes;.txt", 7));
+    assert_eq!(as_notes.path.file_name().unwrap(), "1-..my_notes_.txt");
+    assert_eq!(as_picture.media_type, "image/png");
+    assert_eq!(fs::read(&as_notes.path).unwrap(), "Grüße".as_bytes());
+    assert_eq!(fs::read(&as_picture.path).unwrap(), PNG);
+    assert_eq!(mode(&as_picture.path), 0o600);
+    assert_eq!(mode(as_picture.path.parent().unwrap()), 0o700);
+
+    // A poller that was killed at this moment fetches them again.
+    poller.abort().await;
+    fs::write(&as_picture.path, "half").unwrap();
+    poller.start_again();
+    let second = agent.next().await;
+    let path = second.question.files[1].path.clone();
+    assert_eq!(fs::read(&path).unwrap(), PNG);
+    second.reply("a gate");
+    let is_answered = async || visitor.transcript().await.messages.len() == 2;
+    eventually("the reply", is_answered).await;
+    assert!(!path.parent().unwrap().exists());
+}
+
+#[tokio::test]
+async fn a_message_whose_file_is_lost_at_the_relay_is_given_up_and_the_operator_told() {
+    let relay = TestRelay::start().await;
+    let visitor = opened(&relay.stranger_calls()).await;
+    let file = visitor.send_text("a.txt", "text").await;
+    visitor.post("look", &[&file]).await.data::<Value>();
+    fs::remove_file(relay.file("relay.db.files").join(file.file_id.as_str())).unwrap();
+    let _poller = TestPoller::start(&relay, &["--agent", "echo"]);
+    let dead = async || relay.operator_calls().get("/deadletters").await.json();
+    let is_given_up = async || dead().await["data"]["pagination"]["total"] == 1;
+    eventually("it is given up", is_given_up).await;
+    let error = dead().await["data"]["dead_letters"][0]["error"].to_string();
+    assert!(error.contains("the file is not there any more"), "{error}");
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o777
 }

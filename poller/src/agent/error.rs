@@ -20,6 +20,14 @@ pub enum AgentError {
     /// The visitor wanted no reply any more.
     #[error("the visitor stopped the reply")]
     Cancelled,
+    /// The files that go with the question cannot be fetched or put down.
+    #[error("the visitor's files cannot be given to the agent: {problem}")]
+    Files {
+        /// What went wrong.
+        problem: String,
+        /// Whether it may go right later.
+        retryable: bool,
+    },
     /// It was done and had said nothing.
     #[error("the agent's reply is blank")]
     Blank,
@@ -88,6 +96,7 @@ impl AgentError {
             | Self::Exited { .. }
             | Self::Network { .. }
             | Self::BrokenOff => true,
+            Self::Files { retryable, .. } => *retryable,
             Self::Refused { status, .. } => {
                 status.is_server_error()
                     || matches!(

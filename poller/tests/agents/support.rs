@@ -32,6 +32,7 @@ pub(crate) fn question(message: &str) -> Question {
         message: message.to_owned(),
         timestamp: "2026-01-02T03:04:05Z".parse().expect("a timestamp"),
         metadata: serde_json::Map::new(),
+        files: Vec::new(),
         history: Vec::new(),
     }
 }
