@@ -79,9 +79,9 @@ export class Lease {
     await this.#post("chunks", { offset: wanted, text: missing, progress });
   }
 
-  /** Posts what was written, and this after it, as the reply. */
-  async finishes(text = ""): Promise<void> {
-    await this.#reply({ response: this.#text + text });
+  /** Posts what was written, and this after it, as the reply; offers answers to it. */
+  async finishes(text = "", quickReplies: readonly string[] = []): Promise<void> {
+    await this.#reply({ response: this.#text + text, quick_replies: quickReplies });
   }
 
   /** Says something of the agent's own accord. */

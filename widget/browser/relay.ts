@@ -58,6 +58,12 @@ export class Relay {
     return data.messages.map(({ role, text }: Entry) => ({ role, text }));
   }
 
+  /** How often replies were rated up and down in the only session there is. */
+  async ratings(): Promise<unknown> {
+    const { data } = await (await this.#ask("/api/v1/sessions")).json();
+    return data.sessions[0].ratings;
+  }
+
   async sessionIds(): Promise<string[]> {
     const { data } = await (await this.#ask("/api/v1/sessions")).json();
     return data.sessions.map(({ id }: { id: string }) => id);

@@ -7,11 +7,12 @@ import { Conversation } from "./conversation.ts";
 import { Inbox, type News } from "./inbox.ts";
 import { exclusivelyAs, type Locks } from "./lock.ts";
 import { Outbox } from "./outbox.ts";
+import { Rater } from "./rater.ts";
 import { SessionKeeper } from "./session.ts";
 import { Stopper } from "./stopper.ts";
 import { Store } from "./storage.ts";
 import { Tabs } from "./tabs.ts";
-import { type Metadata, RelayError } from "./wire.ts";
+import { type Metadata, type Rating, RelayError } from "./wire.ts";
 
 /** What a chat needs of the platform. */
 export interface Platform {
@@ -35,6 +36,7 @@ export class Chat {
   #outbox: Outbox;
   #inbox: Inbox | undefined;
   #stopper: Stopper | undefined;
+  #rater: Rater | undefined;
   #signal: AbortSignal;
   #listening = new AbortController();
 
@@ -82,6 +84,12 @@ export class Chat {
     if (awaited !== undefined) this.#stopper?.stop(awaited, this.#listeningSignal);
   }
 
+  /** Tells what the visitor thinks of a reply; null takes back what was said before. */
+  rate(id: number, rating: Rating | null): void {
+    this.conversation.rate(id, rating);
+    this.#rater?.run(this.#listeningSignal);
+  }
+
   /** Loads the page of the transcript before the oldest entry; throws when it cannot be had. */
   async loadEarlier(): Promise<void> {
     await this.#inbox?.loadEarlier(this.#listening.signal);
@@ -92,6 +100,7 @@ export class Chat {
     this.#outbox.wake();
     this.#inbox?.wake();
     this.#stopper?.wake();
+    this.#rater?.wake();
   }
 
   /** To be called when another tab has written to the storage; null is the key of all of it. */
@@ -112,6 +121,7 @@ export class Chat {
     this.#listening = new AbortController();
     this.#inbox = undefined;
     this.#stopper = undefined;
+    this.#rater = undefined;
     const session = this.#session.current;
     if (!session) return;
 
@@ -119,6 +129,7 @@ export class Chat {
     const signal = this.#listeningSignal;
     const tabs = new Tabs<News>(this.#store.prefix + session.id, this.#locks, this.#clock, signal);
     this.#stopper = new Stopper(session, this.#client, conversation, this.#newBackoff());
+    this.#rater = new Rater(session, this.#client, conversation, this.#newBackoff());
     this.#inbox = new Inbox(
       session,
       this.#client,

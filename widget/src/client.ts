@@ -6,6 +6,7 @@ import type { Session } from "./storage.ts";
 import {
   type Accepted,
   type NewMessage,
+  type Rating,
   RelayError,
   type Replies,
   type TranscriptPage,
@@ -15,6 +16,7 @@ const CALL_TIMEOUT_MS = 30_000;
 const FIRST_BYTE_TIMEOUT_MS = 10_000;
 const SILENCE_TIMEOUT_MS = 40_000;
 const PAGE_SIZE = 50;
+const JSON_BODY = { "Content-Type": "application/json" };
 
 export class Client {
   #base: string;
@@ -28,7 +30,7 @@ export class Client {
 
   /** Stores one message; repeating it with the same key and body is harmless. */
   post(body: NewMessage, key: string, token: string | undefined, signal: AbortSignal) {
-    const headers = { "Content-Type": "application/json", "Idempotency-Key": key };
+    const headers = { ...JSON_BODY, "Idempotency-Key": key };
     const init = { method: "POST", headers, body: JSON.stringify(body) };
     return this.#call<Accepted>("/messages", init, token, signal);
   }
@@ -36,6 +38,13 @@ export class Client {
   /** Stops the reply to a message; repeating it is harmless. */
   cancel(session: Session, id: number, signal: AbortSignal) {
     return this.#call<object>(`/messages/${id}/cancel`, { method: "POST" }, session.token, signal);
+  }
+
+  /** Tells what the visitor thinks of a reply; the last call counts. It outlives the page. */
+  rate(session: Session, id: number, rating: Rating | null, signal: AbortSignal) {
+    const body = JSON.stringify({ rating });
+    const init = { method: "POST", headers: JSON_BODY, body, keepalive: true };
+    return this.#call<object>(`/messages/${id}/feedback`, init, session.token, signal);
   }
 
   /** A page of the transcript: the newest, or the one before an entry. */

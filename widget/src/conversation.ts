@@ -3,9 +3,9 @@
 import { type Activity, seenActivity, toldActivity } from "./activity.ts";
 import { draftOf, isDraft, withChunk, withoutDraft } from "./draft.ts";
 import { newKey } from "./keys.ts";
-import { entryName, entryRow, isUnsent, type Row, unsentRow } from "./row.ts";
+import { entryName, entryRow, isUnsent, pastRow, type Row, ratedRows, unsentRow } from "./row.ts";
 import type { Store, Unsent } from "./storage.ts";
-import type { Chunk, Entry, Metadata, Status } from "./wire.ts";
+import type { Chunk, Entry, Metadata, Rating, Status } from "./wire.ts";
 
 /**
  * Tells of each change by a `change` event, and of each entry that the host sent by a `reply` event.
@@ -16,6 +16,8 @@ import type { Chunk, Entry, Metadata, Status } from "./wire.ts";
 export class Conversation extends EventTarget {
   /** Whether the relay has older entries than those shown. */
   hasEarlier = false;
+  /** What the visitor thinks of replies and the relay may not know yet, by their ids. */
+  readonly unsentRatings = new Map<number, Rating | null>();
 
   #store: Store;
   /** Rows of sessions that are over; their ids mean nothing to the present one. */
@@ -150,6 +152,13 @@ export class Conversation extends EventTarget {
     this.add(message.text, message.metadata);
   }
 
+  /** Takes what the visitor thinks of a reply, to be sent; null takes back what was said before. */
+  rate(id: number, rating: Rating | null): void {
+    this.unsentRatings.set(id, rating);
+    this.#rows = ratedRows(this.#rows, this.unsentRatings);
+    this.#changed();
+  }
+
   /** Takes over what other tabs have done to the unsent messages. */
   sync(): void {
     const unsent = new Map(this.#store.unsent.map((message) => [message.key, message]));
@@ -230,7 +239,7 @@ export class Conversation extends EventTarget {
     const end = page.at(-1)?.id ?? 0;
     const shown = new Set(page.map((row) => row.name));
     const newer = (row: Row) => !shown.has(row.name) && (row.id ?? Infinity) > end;
-    this.#rows = [...page, ...this.#rows.filter(newer)];
+    this.#rows = ratedRows([...page, ...this.#rows.filter(newer)], this.unsentRatings);
     this.hasEarlier = hasEarlier;
     this.#changed();
   }
@@ -246,10 +255,12 @@ export class Conversation extends EventTarget {
 
   /** Leaves the session: what was said stays shown, what is unsent stays to be sent. */
   leaveSession(): void {
-    this.#past = [...this.#past, ...this.#rows.filter((row) => row.id !== undefined)];
+    const said = this.#rows.filter((row) => row.id !== undefined);
+    this.#past = [...this.#past, ...said.map(pastRow)];
     this.#rows = this.#rows.filter(isUnsent);
     this.#status = undefined;
     this.#stopping = undefined;
+    this.unsentRatings.clear();
     this.hasEarlier = false;
     this.#store.seen = 0;
     this.#changed();

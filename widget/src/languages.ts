@@ -31,6 +31,10 @@ export const KEYS = [
   "sending",
   "sent",
   "failed",
+  "quickReplies",
+  // What can be said of a reply.
+  "up",
+  "down",
 ] as const;
 
 /** By their codes in BCP 47. */
@@ -60,7 +64,10 @@ Notice:
 Reply so far:
 Sending…
 Sent
-Not sent:`,
+Not sent:
+Suggested answers
+Helpful
+Not helpful`,
   de: `Chat
 Hallo! Fragen Sie uns, was Sie möchten. Die Antwort erscheint gleich hier.
 Nachricht schreiben
@@ -86,7 +93,10 @@ Hinweis:
 Antwort bis jetzt:
 Wird gesendet …
 Gesendet
-Nicht gesendet:`,
+Nicht gesendet:
+Antwortvorschläge
+Hilfreich
+Nicht hilfreich`,
   fr: `Discussion
 Bonjour ! Posez-nous vos questions. La réponse s’affiche ici même.
 Écrire un message
@@ -112,7 +122,10 @@ Avis :
 Réponse en cours :
 Envoi…
 Envoyé
-Non envoyé :`,
+Non envoyé :
+Réponses suggérées
+Utile
+Pas utile`,
   es: `Chat
 ¡Hola! Pregúntenos lo que quiera. La respuesta aparecerá aquí mismo.
 Escriba un mensaje
@@ -138,7 +151,10 @@ Aviso:
 Respuesta hasta ahora:
 Enviando…
 Enviado
-No enviado:`,
+No enviado:
+Respuestas sugeridas
+Útil
+No es útil`,
   pt: `Chat
 Olá! Pergunte o que quiser. A resposta aparece aqui mesmo.
 Escreva uma mensagem
@@ -164,7 +180,10 @@ Aviso:
 Resposta até agora:
 Enviando…
 Enviada
-Não enviada:`,
+Não enviada:
+Respostas sugeridas
+Útil
+Não foi útil`,
   ar: `محادثة
 مرحبًا! اسألنا عمّا تشاء، وستظهر الإجابة هنا.
 اكتب رسالة
@@ -190,7 +209,10 @@ Não enviada:`,
 الرد حتى الآن:
 جارٍ الإرسال…
 تم الإرسال
-لم تُرسل:`,
+لم تُرسل:
+إجابات مقترحة
+مفيد
+غير مفيد`,
   zh: `聊天
 您好！有任何问题都可以问我们，回复会显示在这里。
 输入消息
@@ -216,7 +238,10 @@ Não enviada:`,
 目前的回复：
 正在发送…
 已发送
-未发送：`,
+未发送：
+建议的回答
+有帮助
+没有帮助`,
   ja: `チャット
 こんにちは！何でもお尋ねください。回答はここに表示されます。
 メッセージを入力
@@ -242,5 +267,8 @@ Não enviada:`,
 ここまでの返信：
 送信中…
 送信済み
-未送信：`,
+未送信：
+回答の候補
+役に立った
+役に立たなかった`,
 };

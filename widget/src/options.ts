@@ -16,6 +16,8 @@ export interface Settings {
   starters?: string | readonly string[] | undefined;
   /** Whether a reply is heard; "false" and absence mean it is not. */
   sound?: string | boolean | undefined;
+  /** "off": replies are not to be rated. */
+  feedback?: string | undefined;
   accent?: string | undefined;
   /** `light` or `dark`; else as the visitor's system is. */
   theme?: string | undefined;
@@ -32,6 +34,7 @@ export interface Options {
   readonly relay: string;
   readonly starters: readonly string[];
   readonly hasSound: boolean;
+  readonly hasFeedback: boolean;
   /** A CSS colour; absent when none, or none that the browser knows, was given. */
   readonly accent: string | undefined;
   readonly theme: "light" | "dark" | undefined;
@@ -53,6 +56,7 @@ export function readOptions(settings: Settings): Options {
     relay: relayAddress(settings.relay ?? ""),
     starters: listOf(settings.starters),
     hasSound: settings.sound !== undefined && String(settings.sound) !== "false",
+    hasFeedback: settings.feedback !== "off",
     accent: accent && CSS.supports("color", accent) ? accent : undefined,
     theme: oneOf(["light", "dark"], settings.theme),
     position: oneOf(["left", "right"], settings.position) ?? (isRtl ? "left" : "right"),

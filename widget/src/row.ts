@@ -1,7 +1,7 @@
 /** One line of the conversation, and what it is made from. */
 
 import type { Unsent } from "./storage.ts";
-import type { Entry, Role } from "./wire.ts";
+import type { Entry, Rating, Role } from "./wire.ts";
 
 export type Delivery = "sending" | "sent" | "failed";
 
@@ -25,6 +25,10 @@ export interface Row {
   readonly bytes?: number;
   /** On a reply that the visitor stopped; absent on all others. */
   readonly isStopped?: true;
+  /** Answers that the agent offers, on its reply. */
+  readonly quickReplies?: readonly string[];
+  /** What the visitor thinks of a reply, null before a word on it; absent where none is taken. */
+  readonly rating?: Rating | null;
 }
 
 export function entryName(id: number | undefined): string {
@@ -33,9 +37,27 @@ export function entryName(id: number | undefined): string {
 
 export function entryRow(entry: Entry): Row {
   const { id, role, text, timestamp: at, message_id: answers, stopped } = entry;
+  const { quick_replies: quickReplies = [], rating = null } = entry;
   const row: Row = { name: entryName(id), id, role, text, at, answers };
   if (role === "visitor") return { ...row, delivery: "sent" };
-  return stopped ? { ...row, isStopped: true } : row;
+  const reply = role === "agent" ? { ...row, quickReplies, rating } : row;
+  return stopped ? { ...reply, isStopped: true } : reply;
+}
+
+/** A row of a session that is over: the agent waits for nothing, and the relay takes no rating. */
+export function pastRow({ quickReplies, rating, ...row }: Row): Row {
+  return row;
+}
+
+/** The rows with these ratings, by the replies' ids, in place of their own. */
+export function ratedRows(
+  rows: readonly Row[],
+  ratings: ReadonlyMap<number, Rating | null>,
+): readonly Row[] {
+  return rows.map((row) => {
+    const rating = ratings.get(row.id ?? 0);
+    return rating === undefined ? row : { ...row, rating };
+  });
 }
 
 export function unsentRow({ key, text, at, error }: Unsent): Row {

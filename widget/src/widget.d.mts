@@ -13,6 +13,8 @@ export interface Settings {
   starters?: readonly string[];
   /** Whether a reply is heard. */
   sound?: boolean;
+  /** Whether replies can be rated; they can if not told otherwise. */
+  feedback?: "on" | "off";
   /** A CSS colour. */
   accent?: string;
   theme?: "light" | "dark" | "auto";
@@ -92,6 +94,8 @@ export interface PosternEventMap {
     /** RFC 3339. */
     timestamp: string;
   }>;
+  /** The visitor has rated a reply, or, with null, taken that back. */
+  "postern:feedback": CustomEvent<{ id: number; rating: "up" | "down" | null }>;
   /** How many replies the visitor has not seen. */
   "postern:unread": CustomEvent<{ count: number }>;
 }

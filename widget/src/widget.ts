@@ -7,7 +7,7 @@ import { chime } from "./sound.ts";
 import { pageStorage } from "./storage.ts";
 import { PageTitle } from "./title.ts";
 import { View } from "./view.ts";
-import type { Entry, Metadata } from "./wire.ts";
+import type { Entry, Metadata, Rating } from "./wire.ts";
 
 /** What the page is told, each with its detail. */
 export interface Events {
@@ -18,6 +18,8 @@ export interface Events {
   send: { text: string };
   /** A reply has come in, or a notice. */
   message: Pick<Entry, "id" | "role" | "text" | "timestamp">;
+  /** The visitor has rated a reply, or, with null, taken that back. */
+  feedback: { id: number; rating: Rating | null };
   /** How many replies the visitor has not seen. */
   unread: { count: number };
 }
@@ -52,6 +54,7 @@ export class Widget {
         send: (text) => this.send(text),
         stop: () => chat.stop(),
         retry: (name) => chat.retry(name),
+        ...(options.hasFeedback && { rate: this.#rate.bind(this) }),
         loadEarlier: () => chat.loadEarlier(),
         opened: () => {
           emit("open", undefined);
@@ -73,6 +76,11 @@ export class Widget {
   send(text: string): void {
     this.#chat.send(text, this.#metadata());
     this.#emit("send", { text });
+  }
+
+  #rate(id: number, rating: Rating | null): void {
+    this.#chat.rate(id, rating);
+    this.#emit("feedback", { id, rating });
   }
 
   #listen(signal: AbortSignal): void {

@@ -2,6 +2,9 @@
 
 export type Role = "visitor" | "agent" | "operator" | "system";
 
+/** Thumbs up or down. */
+export type Rating = "up" | "down";
+
 /** One line of the transcript. */
 export interface Entry {
   readonly id: number;
@@ -13,6 +16,10 @@ export interface Entry {
   readonly timestamp: string;
   /** On a reply that the visitor stopped: its text is what had been written so far, if anything. */
   readonly stopped?: true;
+  /** Answers that the agent offers, on a reply. */
+  readonly quick_replies?: readonly string[];
+  /** What the visitor thinks of a reply; in transcripts only. */
+  readonly rating?: Rating;
 }
 
 /** A piece of a reply that is being written: it follows the reply's first `offset` bytes. */

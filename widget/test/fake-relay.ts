@@ -7,7 +7,7 @@ import {
   type ServerResponse,
 } from "node:http";
 import type { AddressInfo } from "node:net";
-import type { Chunk, Entry, Role, Status } from "../src/wire.ts";
+import type { Chunk, Entry, Rating, Role, Status } from "../src/wire.ts";
 
 /** One call as it arrived. */
 export interface Call {
@@ -15,7 +15,9 @@ export interface Call {
   readonly name: string;
   readonly query: URLSearchParams;
   readonly headers: IncomingMessage["headers"];
-  readonly body: { session_id?: string; message?: string };
+  /** What the path names. */
+  readonly id: string;
+  readonly body: { session_id?: string; message?: string; rating?: Rating | null };
 }
 
 /** Answers a call in place of the relay; returns false to leave it to the relay after all. */
@@ -77,6 +79,12 @@ export class FakeRelay {
   /** Stores an entry and pushes it to whoever listens. */
   say(session: string, role: Role, text: string, messageId: number | null = null): Entry {
     return this.#store(session, { role, text, message_id: messageId });
+  }
+
+  /** Stores a reply of the agent that offers answers to it. */
+  offer(session: string, text: string, quickReplies: readonly string[]): Entry {
+    const reply = { role: "agent", text, message_id: null } as const;
+    return this.#store(session, { ...reply, quick_replies: quickReplies });
   }
 
   /** Stores as much of a reply as was written when the visitor stopped it. */
@@ -156,7 +164,7 @@ export class FakeRelay {
       return;
     }
     const body = text ? JSON.parse(text) : {};
-    const call: Call = { name, query: url.searchParams, headers: request.headers, body };
+    const call: Call = { name, id, query: url.searchParams, headers: request.headers, body };
     this.calls.push(call);
     const fault = this.#faults.get(name)?.shift();
     if (!fault?.(call, response)) this.#answer(call, text, session, response);
@@ -170,6 +178,8 @@ export class FakeRelay {
       this.#accept(call, text, bearer, response);
     } else if (call.name === "POST /messages/{id}/cancel") {
       succeed(response, { cancelled: true });
+    } else if (call.name === "POST /messages/{id}/feedback") {
+      this.#rate(call, response);
     } else if (!bearer || this.tokens.get(session) !== bearer) {
       refuse(response, 401, "unauthorized", "The token is not good.");
     } else if (call.name === "GET /sessions/{id}/messages") {
@@ -197,6 +207,14 @@ export class FakeRelay {
       this.#accepted.set(key, { id, session, body: text });
       succeed(response, { message_id: id, session_id: session, session_token: token });
     }
+  }
+
+  #rate({ id, body }: Call, response: ServerResponse): void {
+    const { rating } = body;
+    const index = this.entries.findIndex((entry) => entry.id === Number(id));
+    const { rating: _, ...entry } = this.entries[index] as FakeRelay["entries"][number];
+    this.entries[index] = rating ? { ...entry, rating } : entry;
+    succeed(response, { rating });
   }
 
   #transcript(call: Call, session: string, response: ServerResponse): void {
@@ -265,8 +283,8 @@ function succeed(response: ServerResponse, data: object): void {
 }
 
 function messageEvent(entry: Entry): string {
-  const { id, role, text, message_id, timestamp, stopped } = entry;
-  const data = JSON.stringify({ id, role, text, message_id, timestamp, stopped });
+  const { id, role, text, message_id, timestamp, stopped, quick_replies } = entry;
+  const data = JSON.stringify({ id, role, text, message_id, timestamp, stopped, quick_replies });
   return `id: ${id}\nevent: message\ndata: ${data}\n\n`;
 }
 

@@ -2,6 +2,8 @@
 
 export const CHAT =
   "M12 4c-5 0-9 3.3-9 7.4 0 2.3 1.3 4.4 3.3 5.7L5.5 20.5l4-2.1c.8.15 1.65.25 2.5.25 5 0 9-3.3 9-7.3S17 4 12 4Z";
+export const THUMB =
+  "M8 10.5V20H4.5v-9.5Zm0 0L11.7 3c1.8 0 2.8 1.3 2.4 3l-.8 3.4h5.2a2 2 0 0 1 2 2.5l-1.6 6.5a2.1 2.1 0 0 1-2 1.6H8";
 export const DOWN = "M12 5v14m-6.5-6.5L12 19l6.5-6.5";
 export const CLOSE = "m6 6 12 12M18 6 6 18";
 export const STOP = "M7 7h10v10H7Z";

@@ -7,14 +7,15 @@ import { texts } from "../texts.ts";
 import { dayNode, dayOf } from "./days.ts";
 import { button, element, icon } from "./dom.ts";
 import { DOWN } from "./icons.ts";
-import { messageNode, updateMessage } from "./message.ts";
+import { type MessageActions, messageNode, updateMessage } from "./message.ts";
+import { QuickReplies } from "./quick-replies.ts";
 import { Waiting } from "./waiting.ts";
 
 /** Whoever scrolls down this near to the end, in pixels, is taken along as it moves. */
 const END_TOLERANCE = 64;
 
-export interface LogActions {
-  retry(name: string): void;
+export interface LogActions extends MessageActions {
+  send(text: string): void;
   loadEarlier(): Promise<void>;
 }
 
@@ -33,15 +34,23 @@ export class Log {
   #earlier: HTMLButtonElement;
   #greeting: HTMLElement;
   #waiting = new Waiting();
+  #quickReplies: QuickReplies;
   #shown = new Map<string, Shown>();
   /** By the name of the row that each stands before. */
   #days = new Map<string, HTMLElement>();
+  #newest: HTMLElement | undefined;
   #scrollTop = 0;
   /** Whether the visitor was reading the newest message when they last scrolled. */
   #isAtEnd = true;
 
   constructor(actions: LogActions) {
-    this.#actions = actions;
+    // A button that goes away with its press leaves the focus to the log.
+    const leaving = (act: (value: string) => void) => (value: string) => {
+      this.node.focus({ preventScroll: true });
+      act(value);
+    };
+    this.#actions = { ...actions, send: leaving(actions.send), retry: leaving(actions.retry) };
+    this.#quickReplies = new QuickReplies(this.#actions.send);
     this.#earlier = button("earlier", texts.earlier);
     this.#earlier.addEventListener("click", () => this.#loadEarlier());
     this.#greeting = element("div", { part: "greeting", dir: "auto" }, texts.greeting);
@@ -52,7 +61,7 @@ export class Log {
       "aria-label": texts.log,
       tabindex: "0",
     });
-    this.node.append(this.#earlier, this.#greeting, this.#waiting.node);
+    this.node.append(this.#earlier, this.#greeting, this.#waiting.node, this.#quickReplies.node);
     this.node.addEventListener("scroll", () => this.#onScroll());
     this.latest.hidden = true;
     this.latest.addEventListener("click", () => {
@@ -65,7 +74,8 @@ export class Log {
     }).observe(this.node);
   }
 
-  show({ rows, hasEarlier, activity }: Conversation): void {
+  show(conversation: Conversation): void {
+    const { rows, hasEarlier, activity } = conversation;
     const { scrollTop } = this.node;
     const newest = rows.at(-1);
     const hasOwnNews = newest?.delivery === "sending" && !this.#shown.has(newest.name);
@@ -76,6 +86,8 @@ export class Log {
     this.#greeting.hidden = hasEarlier;
     this.#waiting.show(activity, rows.some(isDraft));
     this.#showRows(rows);
+    this.#markNewest(rows.findLast(({ role }) => role === "agent"));
+    this.#quickReplies.show(conversation);
 
     if (this.#isAtEnd || hasOwnNews) this.scrollToEnd();
     else if (oldest?.isConnected) this.node.scrollTop = scrollTop + oldest.offsetTop - offset;
@@ -119,10 +131,9 @@ export class Log {
   }
 
   #shownRow(row: Row, former: Shown | undefined): Shown {
-    const retry = (name: string) => this.#retry(name);
-    if (former) updateMessage(former.node, former.row, row, retry);
+    if (former) updateMessage(former.node, former.row, row, this.#actions);
     const day = former?.row.at === row.at ? former.day : dayOf(row.at);
-    const shown = { row, node: former?.node ?? messageNode(row, retry), day };
+    const shown = { row, node: former?.node ?? messageNode(row, this.#actions), day };
     this.#shown.set(row.name, shown);
     return shown;
   }
@@ -132,6 +143,15 @@ export class Log {
     former.delete(row.name);
     this.#days.set(row.name, node);
     return node;
+  }
+
+  /** The newest reply shows its thumbs without being asked. */
+  #markNewest(reply: Row | undefined): void {
+    const node = reply && this.#shown.get(reply.name)?.node;
+    if (node === this.#newest) return;
+    this.#newest?.removeAttribute("data-newest");
+    node?.setAttribute("data-newest", "");
+    this.#newest = node;
   }
 
   #oldestNode(): HTMLElement | undefined {
@@ -155,12 +175,6 @@ export class Log {
         });
       });
     }
-  }
-
-  /** Sends again; the button goes away with the failure, so the focus moves to the log. */
-  #retry(name: string): void {
-    this.node.focus({ preventScroll: true });
-    this.#actions.retry(name);
   }
 }
 

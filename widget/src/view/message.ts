@@ -6,10 +6,15 @@ import { texts } from "../texts.ts";
 import { timeOf } from "./days.ts";
 import { button, element } from "./dom.ts";
 import { showMarkdown } from "./markdown.ts";
+import { type Rate, showRating } from "./rating.ts";
 
-type Retry = (name: string) => void;
+export interface MessageActions {
+  retry(name: string): void;
+  /** Absent where nobody is asked for a rating. */
+  rate?: Rate;
+}
 
-export function messageNode(row: Row, retry: Retry): HTMLElement {
+export function messageNode(row: Row, actions: MessageActions): HTMLElement {
   const from = element("span", { class: "unseen" });
   const text = element("div", { part: "text", dir: "auto" });
   const part = row.role === "system" ? "message notice" : "message";
@@ -17,18 +22,25 @@ export function messageNode(row: Row, retry: Retry): HTMLElement {
   const node = element("div", { part, ...data }, from, text);
   showFrom(node, row);
   showText(text, row);
-  showState(node, row, retry);
+  showState(node, row, actions);
+  showRating(node, row, actions.rate);
   return node;
 }
 
 /** Touches only what differs, so that nothing is read out again and a selection stays. */
-export function updateMessage(node: HTMLElement, former: Row, row: Row, retry: Retry): void {
+export function updateMessage(
+  node: HTMLElement,
+  former: Row,
+  row: Row,
+  actions: MessageActions,
+): void {
   const text = node.querySelector("[part=text]");
   if (text && former.text !== row.text) showText(text, row);
   if (isDraft(former) !== isDraft(row)) showFrom(node, row);
   if (former.delivery !== row.delivery || former.isStopped !== row.isStopped) {
-    showState(node, row, retry);
+    showState(node, row, actions);
   }
+  if (former.rating !== row.rating) showRating(node, row, actions.rate);
 }
 
 /** Says whose it is. A draft is read out to nobody; once it is a reply, it is, and as a whole. */
@@ -48,7 +60,7 @@ function showText(node: Element, { role, text }: Row): void {
 }
 
 /** Shows how far the visitor's message has come, or that the visitor stopped the reply. */
-function showState(node: HTMLElement, row: Row, retry: Retry): void {
+function showState(node: HTMLElement, row: Row, { retry }: MessageActions): void {
   const { name, delivery, error, isStopped } = row;
   node.querySelector("[part=state]")?.remove();
   const words = isStopped ? texts.stopped : delivery && texts[delivery];
