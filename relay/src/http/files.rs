@@ -60,13 +60,24 @@ pub(super) async fn upload_file(
         idempotency: key.as_deref().map(|key| idempotency(by, key)),
         max_waiting: 2 * app.limits.max_files_per_message,
     };
-    let file_id = app.store.add_file(new, app.clock.now()).await?;
+    let file_id = store(&app, new, incoming).await?;
     fault::point("relay: file stored, answer not sent");
-    if file_id == file.id {
-        incoming.keep();
-    }
     let File { name, media_type, size_bytes, .. } = file;
     Ok(ok("File stored", FileStored { file_id, name, media_type, size_bytes }))
+}
+
+/// In a task of its own: a sender that hangs up now must not take the bytes of a stored file with it.
+async fn store(app: &App, new: NewFile, incoming: Incoming) -> Result<FileId, ApiError> {
+    let (store, now) = (app.store.clone(), app.clock.now());
+    let stored = tokio::spawn(async move {
+        let own_id = new.file.id.clone();
+        let file_id = store.add_file(new, now).await?;
+        if file_id == own_id {
+            incoming.keep();
+        }
+        Ok(file_id)
+    });
+    stored.await.map_err(|_| ApiError::Panicked)?.map_err(ApiError::Store)
 }
 
 fn check_name(name: &str) -> Result<(), ApiError> {
