@@ -130,7 +130,7 @@ impl Printer {
             }
             self.printed += piece.len();
             if let Some(words) = written.progress {
-                info!("the agent says: {words}");
+                let _ = writeln!(io::stderr(), "status: {words}");
             }
         }
     }

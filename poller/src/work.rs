@@ -113,7 +113,11 @@ async fn still_ours(bridge: &Bridge, message: MessageId) -> Result<bool, PollerE
     let mut backoff = Backoff::new();
     loop {
         match lease::extend(bridge, message, Duration::ZERO).await? {
-            Lease::Held { cancelled } => return Ok(!cancelled || give_back(bridge, message).await?),
+            Lease::Held { cancelled: false } => return Ok(true),
+            Lease::Held { cancelled: true } => {
+                settle_cancelled(bridge, message).await?;
+                return Ok(false);
+            }
             Lease::Lost => return Ok(false),
             Lease::Unknown(asked) => time::sleep(backoff.next(asked)).await,
         }
@@ -121,16 +125,26 @@ async fn still_ours(bridge: &Bridge, message: MessageId) -> Result<bool, PollerE
 }
 
 /// Gives back a message that was cancelled while nobody was at work: what was written of its reply,
-/// the relay knows. Always false, since it is not ours any more.
-async fn give_back(bridge: &Bridge, message: MessageId) -> Result<bool, PollerError> {
+/// the relay knows.
+async fn settle_cancelled(bridge: &Bridge, message: MessageId) -> Result<(), PollerError> {
     let error = AgentError::Cancelled.to_string();
     bridge.queue.settle(message, Outcome::Failed { error, retry_after_seconds: Some(0) }).await?;
     bridge.signals.settled.notify_one();
-    Ok(false)
+    Ok(())
+}
+
+/// Has a message answered; then the files that came with it are not needed here any more.
+async fn work_on(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
+    let (message, has_files) = (job.message_id, !job.files.is_empty());
+    answer(bridge, job).await?;
+    if has_files && let Err(error) = bridge.files.remove(message).await {
+        warn!(message.id = %message, %error, "the visitor's files stay until the next start");
+    }
+    Ok(())
 }
 
 /// Asks the agent while showing what it writes and keeping the lease, and journals the outcome.
-async fn work_on(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
+async fn answer(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
     let (message, session, attempts) = (job.message_id, job.session_id.clone(), job.attempts);
     let files = job.files.clone();
     let question = bridge.queue.question(job, bridge.pace.history).await?;
@@ -142,9 +156,6 @@ async fn work_on(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
         refused = show::run(bridge, message, &draft) => refused?.map(refusal),
         lost = lease::keep(bridge, message, &draft) => lost.map(|()| None)?,
     };
-    if let Err(error) = bridge.files.remove(message).await {
-        warn!(message.id = %message, %error, "the visitor's files stay until the next start");
-    }
     let Some(outcome) = outcome else {
         warn!(message.id = %message, session.id = %session, "the lease was lost; the agent is ended");
         return Ok(());
@@ -168,7 +179,10 @@ async fn ask(
     draft: &Draft,
 ) -> Result<String, AgentError> {
     let (session, message) = (&question.session_id, question.message_id);
-    question.files = bridge.files.fetch(&bridge.relay, session, message, files).await?;
+    question.files = tokio::select! {
+        fetched = bridge.files.fetch(&bridge.relay, session, message, files) => fetched?,
+        () = draft.cancelled() => return Err(AgentError::Cancelled),
+    };
     bridge.agent.write_answer(&question, draft).await
 }
 

@@ -51,7 +51,7 @@ impl Draft {
     }
 
     /// Waits until nobody wants the reply any more.
-    pub(super) async fn cancelled(&self) {
+    pub async fn cancelled(&self) {
         self.cancelled.cancelled().await;
     }
 

@@ -12,7 +12,6 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
-use tracing::debug;
 
 use super::error::one_line;
 use super::reply::Reply;
@@ -253,7 +252,6 @@ impl<'a> ErrorLines<'a> {
         } else if let Some(text) = line.strip_prefix(QUICK_REPLY) {
             self.draft.offer(text);
         } else if !line.is_empty() {
-            debug!(agent.stderr = line, "agent wrote to its standard error");
             self.last = line;
         }
     }
