@@ -27,7 +27,7 @@ export class PosternChat extends HTMLElement {
   #widget: Widget | undefined;
   #isDestroyed = false;
   /** What the visitor was at when the element last left a page. */
-  #left = { isOpen: false, draft: "" };
+  #left = { isOpen: false, typed: "" };
 
   connectedCallback(): void {
     this.#start();

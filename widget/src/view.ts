@@ -20,7 +20,7 @@ export interface Actions extends LogActions, ComposerActions {
 export interface ViewState {
   readonly isOpen: boolean;
   /** What is written and not sent. */
-  readonly draft: string;
+  readonly typed: string;
 }
 
 export class View {
@@ -79,12 +79,12 @@ export class View {
   }
 
   get state(): ViewState {
-    return { isOpen: this.isOpen, draft: this.#composer.draft };
+    return { isOpen: this.isOpen, typed: this.#composer.typed };
   }
 
   /** Goes on where another view has ended. */
-  resume({ isOpen, draft }: ViewState): void {
-    this.#composer.draft = draft;
+  resume({ isOpen, typed }: ViewState): void {
+    this.#composer.typed = typed;
     this.#setOpen(isOpen || !this.#isPopup);
     if (isOpen) this.#log.scrollToEnd();
   }

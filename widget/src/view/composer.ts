@@ -46,11 +46,11 @@ export class Composer {
   }
 
   /** What is written and not sent. */
-  get draft(): string {
+  get typed(): string {
     return this.#input.value;
   }
 
-  set draft(text: string) {
+  set typed(text: string) {
     this.#input.value = text;
     this.#refresh();
   }
