@@ -4,11 +4,34 @@
 -- and are for people; `visible_at` is by the relay's steady clock and is for deadlines only, so a
 -- host clock that jumps moves no lease.
 
+-- A web site whose visitors are served. Written at each start from the configuration; one that is no
+-- longer configured keeps its row, since its conversations refer to it.
+CREATE TABLE site (
+    id         INTEGER PRIMARY KEY,
+    public_id  TEXT    NOT NULL UNIQUE,
+    unanswered TEXT    NOT NULL                   -- what visitors are told of a message that was given up
+) STRICT;
+
+-- Keys that `postern-relay keys` made. Only the hash of a key is known here.
+CREATE TABLE key (
+    id           INTEGER PRIMARY KEY,
+    name         TEXT    NOT NULL,
+    site         INTEGER REFERENCES site (id),    -- whose messages it opens; null for the operator's
+    hash         BLOB    NOT NULL UNIQUE,         -- SHA-256 of 256 random bits, so no salt
+    created_at   INTEGER NOT NULL,
+    last_used_at INTEGER,                         -- to the minute
+    ends_at      INTEGER                          -- revoked, or replaced, from this moment on
+) STRICT;
+
+-- A name stands for one key at a time; those it stood for before are kept for the operator to see.
+CREATE UNIQUE INDEX key_by_name ON key (name) WHERE ends_at IS NULL;
+
 -- A conversation. The integer key stands in every other row instead of the public id of up to 64
 -- characters: smaller rows, smaller indexes, nearly twice the writes per second.
 CREATE TABLE session (
     id             INTEGER PRIMARY KEY,
-    public_id      TEXT    NOT NULL UNIQUE,
+    public_id      TEXT    NOT NULL UNIQUE,       -- over all sites, so that an operator needs no more
+    site           INTEGER NOT NULL REFERENCES site (id),
     uid            TEXT    NOT NULL,              -- the visitor over sessions, 16 hex digits
     created_at     INTEGER NOT NULL,
     last_active    INTEGER NOT NULL,
@@ -22,12 +45,12 @@ CREATE TABLE session (
 ) STRICT;
 
 -- Finds the session again when the answer that opened it was lost on the way.
-CREATE UNIQUE INDEX session_by_opening_key ON session (opening_key) WHERE opening_key IS NOT NULL;
+CREATE UNIQUE INDEX session_by_opening_key ON session (site, opening_key) WHERE opening_key IS NOT NULL;
 
 -- What proves a visitor's right to a session. Several, since a lost answer is repeated with a fresh
 -- token while the first may have arrived after all. Only the hash of a token is known here.
 CREATE TABLE session_token (
-    hash       BLOB    PRIMARY KEY,               -- SHA-256 of 256 random bits, so no salt
+    hash       BLOB    PRIMARY KEY,               -- SHA-256 of the site's id and 256 random bits
     session    INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
     created_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -67,6 +90,7 @@ CREATE UNIQUE INDEX message_by_idempotency ON message (session, idempotency)
 CREATE TABLE inbox (
     session    INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
     message    INTEGER NOT NULL REFERENCES message (id),
+    site       INTEGER NOT NULL REFERENCES site (id), -- its session's, for the index below
     visible_at INTEGER,
     hidden_ms  INTEGER NOT NULL DEFAULT 0,        -- for how long visible_at was last pushed away
     attempts   INTEGER NOT NULL DEFAULT 0,
@@ -76,8 +100,8 @@ CREATE TABLE inbox (
     PRIMARY KEY (session, message)
 ) STRICT, WITHOUT ROWID;
 
--- Leasing reads from the front of this index and never past what it takes.
-CREATE INDEX inbox_by_visibility ON inbox (visible_at, message) WHERE visible_at IS NOT NULL;
+-- Leasing reads from the front of a site's part of this index and never past what it takes.
+CREATE INDEX inbox_by_visibility ON inbox (site, visible_at, message) WHERE visible_at IS NOT NULL;
 
 -- Messages given up: out of attempts, or refused for good. Kept for the operator.
 CREATE TABLE dead_letter (

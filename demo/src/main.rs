@@ -17,7 +17,9 @@ use postern_host::signal;
 use postern_poller::agent::{Agent, AgentArgs, AgentKind};
 use postern_poller::poller::{self, Pace};
 use postern_poller::relay::Relay;
-use postern_relay::config::{Keys, Limits, default_file_types};
+use postern_relay::config::{Limits, default_file_types};
+use postern_relay::secret::SecretHash;
+use postern_relay::sites::Site;
 use postern_relay::{Config, Server, secret};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -78,7 +80,8 @@ fn relay_config(data: &Path, api_key: &str) -> Result<Config> {
         files: data.join("relay.db.files"),
         file_types: default_file_types(),
         away_after: Duration::from_secs(10),
-        keys: Keys::new(api_key, &secret::generate())?,
+        admin_key: Some(SecretHash::of(&secret::generate())),
+        sites: vec![Site::only(Some(SecretHash::of(api_key)))],
         limits: Limits::default(),
     })
 }

@@ -2,6 +2,9 @@
 
 mod dead_letters;
 mod file;
+mod keys;
+mod layers;
+mod settings;
 
 use std::fmt::Display;
 use std::io::{self, Write};
@@ -9,11 +12,15 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use postern_shared::Timestamp;
 use serde::Serialize;
 use tracing::error;
 
 pub(crate) use dead_letters::DeadLettersArgs;
 pub(crate) use file::{BackupArgs, CheckArgs, RestoreArgs};
+pub(crate) use keys::KeysArgs;
+pub(crate) use layers::parse;
+pub(crate) use settings::ConfigArgs;
 
 /// Which database a command is about.
 #[derive(Debug, Args)]
@@ -21,6 +28,11 @@ pub(crate) struct DbArg {
     /// The database file
     #[arg(long, env = "POSTERN_DB", default_value = "relay.db", global = true)]
     db: PathBuf,
+}
+
+/// A moment for people, to the second.
+fn moment(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// Ends a command: good when all is well.

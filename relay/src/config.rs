@@ -1,5 +1,8 @@
 //! What `postern-relay serve` can be told, and what it refuses to start with.
 
+mod file;
+mod site;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,8 +10,13 @@ use std::time::Duration;
 use clap::Args;
 use postern_host::key::{self, KeyError};
 use postern_host::seconds;
+use postern_shared::SiteId;
 
 use crate::secret::SecretHash;
+use crate::sites::Site;
+
+pub use file::{File, FileError};
+pub use site::SiteSettings;
 
 /// The shortest key the relay starts with, in characters.
 pub const MIN_KEY_CHARS: usize = 16;
@@ -118,25 +126,20 @@ pub struct Config {
     pub files: PathBuf,
     /// The media types of files that are taken.
     pub file_types: Vec<String>,
-    /// The poller's and the operator's keys.
-    pub keys: Keys,
+    /// The operator's key, when the configuration has it; `postern-relay keys` makes others.
+    pub admin_key: Option<SecretHash>,
+    /// The sites to serve, at least one.
+    pub sites: Vec<Site>,
     /// How long no poller calls before the agent's host counts as away.
     pub away_after: Duration,
     /// Bounds on what the relay takes.
     pub limits: Limits,
 }
 
-/// The two keys, hashed.
-#[derive(Debug, Clone)]
-pub struct Keys {
-    pub(crate) api: SecretHash,
-    pub(crate) admin: SecretHash,
-}
-
 /// Why the relay does not start; each names the setting.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// There is none that can be used.
+    /// There is one that cannot be used.
     #[error("{0}; `postern-relay keygen` prints a good one")]
     Key(#[from] KeyError),
     /// Shorter than [`MIN_KEY_CHARS`].
@@ -144,33 +147,109 @@ pub enum ConfigError {
         "{name} is shorter than {MIN_KEY_CHARS} characters: take one that `postern-relay keygen` prints"
     )]
     ShortKey {
-        /// The variable.
-        name: &'static str,
+        /// The setting.
+        name: String,
     },
-    /// One key would open both sides.
+    /// One key would open two things.
     #[error(
-        "POSTERN_API_KEY and POSTERN_ADMIN_KEY are equal: the poller's key must not open the operator's calls; give each its own"
+        "{one} and {other} are equal: the poller's key must not open the operator's calls, nor one site's key another's; give each its own"
     )]
-    EqualKeys,
+    EqualKeys {
+        /// A setting.
+        one: String,
+        /// Another.
+        other: String,
+    },
+    /// The variable has a key, and there are several sites, none of which is `default`.
+    #[error(
+        "POSTERN_API_KEY is set, and no site is named \"default\": give the site that it is for an api_key_file"
+    )]
+    NobodysKey,
+    /// The configuration file.
+    #[error(transparent)]
+    File(#[from] FileError),
 }
 
 impl ServeArgs {
-    /// Reads the keys and checks everything.
+    /// Reads the keys and checks everything. `sites` are those of the configuration file; without
+    /// any there is one, `default`, for pages of any origin.
     ///
     /// # Errors
     /// A [`ConfigError`] that names the setting.
-    pub fn into_config(self) -> Result<Config, ConfigError> {
-        let api = key::read("POSTERN_API_KEY", self.api_key_file.as_deref())?;
-        let admin = key::read("POSTERN_ADMIN_KEY", self.admin_key_file.as_deref())?;
+    pub fn into_config(self, sites: Vec<SiteSettings>) -> Result<Config, ConfigError> {
+        let mut keys = ConfiguredKeys::default();
+        let api_key = keys.read("POSTERN_API_KEY", self.api_key_file.as_deref())?;
+        let admin_key = keys.read("POSTERN_ADMIN_KEY", self.admin_key_file.as_deref())?;
+        let mut sites = sites
+            .into_iter()
+            .map(|settings| settings.into_site(&mut keys))
+            .collect::<Result<Vec<_>, _>>()?;
+        if sites.is_empty() {
+            sites.push(Site::only(None));
+        }
+        if api_key.is_some() {
+            let site = default_among(&mut sites).ok_or(ConfigError::NobodysKey)?;
+            site.api_key = api_key;
+        }
+        if !self.db.exists() {
+            // No key can be stored yet, and a relay that does not start should leave nothing behind.
+            let has_key = sites.iter().any(|site| site.api_key.is_some());
+            require("POSTERN_API_KEY", has_key)?;
+            require("POSTERN_ADMIN_KEY", admin_key.is_some())?;
+        }
         Ok(Config {
             listen: self.listen,
             files: self.files.unwrap_or_else(|| files_beside(&self.db)),
             file_types: self.file_types.iter().map(|name| file_type(name)).collect(),
             db: self.db,
-            keys: Keys::new(&api, &admin)?,
+            admin_key,
+            sites,
             away_after: self.away_after,
             limits: self.limits,
         })
+    }
+}
+
+fn require(name: &'static str, is_there: bool) -> Result<(), KeyError> {
+    if is_there { Ok(()) } else { Err(KeyError::Missing { name }) }
+}
+
+/// The site that a key without a site is for.
+fn default_among(sites: &mut [Site]) -> Option<&mut Site> {
+    match sites {
+        [only] => Some(only),
+        several => several.iter_mut().find(|site| site.id == SiteId::default()),
+    }
+}
+
+/// The keys read so far, to see that no two are equal.
+#[derive(Debug, Default)]
+pub(super) struct ConfiguredKeys(Vec<(String, SecretHash)>);
+
+impl ConfiguredKeys {
+    fn read(
+        &mut self,
+        name: &'static str,
+        file: Option<&Path>,
+    ) -> Result<Option<SecretHash>, ConfigError> {
+        match key::read(name, file) {
+            Ok(key) => self.take(name, &key).map(Some),
+            Err(KeyError::Missing { .. }) => Ok(None),
+            Err(unusable) => Err(unusable.into()),
+        }
+    }
+
+    /// Takes a key of at least [`MIN_KEY_CHARS`] characters that differs from those before.
+    pub(super) fn take(&mut self, name: &str, key: &str) -> Result<SecretHash, ConfigError> {
+        if key.chars().count() < MIN_KEY_CHARS {
+            return Err(ConfigError::ShortKey { name: name.to_owned() });
+        }
+        let hash = SecretHash::of(key);
+        if let Some((other, _)) = self.0.iter().find(|(_, taken)| *taken == hash) {
+            return Err(ConfigError::EqualKeys { one: other.clone(), other: name.to_owned() });
+        }
+        self.0.push((name.to_owned(), hash));
+        Ok(hash)
     }
 }
 
@@ -190,29 +269,6 @@ fn file_type(name: &str) -> String {
     name.trim().to_ascii_lowercase()
 }
 
-impl Keys {
-    /// Takes two keys of at least [`MIN_KEY_CHARS`] characters that differ.
-    ///
-    /// # Errors
-    /// [`ConfigError::ShortKey`] or [`ConfigError::EqualKeys`].
-    pub fn new(api: &str, admin: &str) -> Result<Self, ConfigError> {
-        check_key("POSTERN_API_KEY", api)?;
-        check_key("POSTERN_ADMIN_KEY", admin)?;
-        let keys = Self { api: SecretHash::of(api), admin: SecretHash::of(admin) };
-        if keys.api == keys.admin {
-            return Err(ConfigError::EqualKeys);
-        }
-        Ok(keys)
-    }
-}
-
-fn check_key(name: &'static str, key: &str) -> Result<(), ConfigError> {
-    if key.chars().count() < MIN_KEY_CHARS {
-        return Err(ConfigError::ShortKey { name });
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,10 +276,11 @@ mod tests {
     #[test]
     fn refuses_short_and_equal_keys_by_name() {
         let long = "a-key-of-many-characters";
-        let sentence = |api: &str, admin: &str| Keys::new(api, admin).unwrap_err().to_string();
-        assert!(sentence("short", long).starts_with("POSTERN_API_KEY is shorter"));
-        assert!(sentence(long, "fifteen-chars-x").starts_with("POSTERN_ADMIN_KEY is shorter"));
-        assert!(sentence(long, long).contains("are equal"));
-        assert!(Keys::new(long, "sixteen-chars-xx").is_ok());
+        let mut keys = ConfiguredKeys::default();
+        keys.take("POSTERN_ADMIN_KEY", long).unwrap();
+        let mut sentence = |key: &str| keys.take("POSTERN_API_KEY", key).unwrap_err().to_string();
+        assert!(sentence("fifteen-chars-x").starts_with("POSTERN_API_KEY is shorter"));
+        assert!(sentence(long).starts_with("POSTERN_ADMIN_KEY and POSTERN_API_KEY are equal"));
+        assert!(keys.take("POSTERN_API_KEY", "sixteen-chars-xx").is_ok());
     }
 }

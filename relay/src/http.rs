@@ -1,6 +1,7 @@
 //! The router and its layers; the handlers sit one file per caller.
 
 mod assets;
+mod cors;
 mod error;
 mod events;
 mod extract;
@@ -11,28 +12,27 @@ mod reply;
 mod visitor;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::{Any, CorsLayer};
 use tower_http::request_id::{
     MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
 };
 use tracing::{Instrument, info_span};
 
 use crate::clock::Clock;
-use crate::config::{Keys, Limits};
+use crate::config::Limits;
 use crate::files::Files;
 use crate::health::HealthCheck;
+use crate::keyring::Keyring;
 use crate::metrics::{Metrics, RequestLabels};
-use crate::presence::Presence;
+use crate::sites::Sites;
 use crate::store::Store;
 use error::ApiError;
 
@@ -41,30 +41,34 @@ use error::ApiError;
 pub(crate) struct App {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
-    pub(crate) keys: Arc<Keys>,
+    pub(crate) sites: Sites,
+    pub(crate) keyring: Keyring,
     pub(crate) limits: Limits,
     pub(crate) files: Files,
     /// The media types of files that are taken, in lower case.
     pub(crate) file_types: Arc<[String]>,
     pub(crate) metrics: Metrics,
     pub(crate) health: HealthCheck,
-    pub(crate) presence: Presence,
     /// Ends long polls and event streams.
     pub(crate) cancelled: CancellationToken,
 }
 
-/// How long a browser may remember what a preflight allowed.
-const PREFLIGHT_AGE: Duration = Duration::from_secs(7_200);
-
 /// The whole HTTP side.
 pub(crate) fn router(app: App) -> Router {
-    let versioned = visitor_calls().merge(private_calls());
-    let aliases = visitor_aliases().merge(private_aliases());
+    let for_pages = |calls: Router<App>| {
+        calls
+            .method_not_allowed_fallback(refuse_method)
+            .layer(middleware::from_fn_with_state(app.clone(), cors::refuse_foreign))
+            .layer(cors::layer(&app.sites))
+    };
+    let by_key = || middleware::from_fn_with_state(app.clone(), extract::hold_to_key);
+    let versioned = for_pages(visitor_calls()).merge(private_calls().route_layer(by_key()));
+    let aliases = for_pages(visitor_aliases()).merge(private_aliases().route_layer(by_key()));
     Router::new()
         .nest("/api/v1", versioned)
         .nest("/api", aliases)
         .route("/health", get(operator::show_health))
-        .route("/metrics", get(operator::show_metrics))
+        .route("/metrics", get(operator::show_metrics).route_layer(by_key()))
         .merge(assets::routes())
         .method_not_allowed_fallback(refuse_method)
         .fallback(async || ApiError::NotFound("there is nothing at this path"))
@@ -76,8 +80,7 @@ pub(crate) fn router(app: App) -> Router {
         .with_state(app)
 }
 
-/// The visitor's calls, open to pages of any origin: what they may do hangs on a token, not on a
-/// cookie.
+/// The visitor's calls, made by pages of the sites' origins.
 fn visitor_calls() -> Router<App> {
     Router::new()
         .route("/messages", post(visitor::post_message))
@@ -89,8 +92,6 @@ fn visitor_calls() -> Router<App> {
         .route("/sessions/{session_id}/files/{file_id}", get(files::download_file))
         .route("/sessions/{session_id}/events", get(events::stream_events))
         .route("/sessions/{session_id}/messages", get(visitor::show_transcript))
-        .method_not_allowed_fallback(refuse_method)
-        .layer(cors())
 }
 
 fn private_calls() -> Router<App> {
@@ -116,8 +117,6 @@ fn visitor_aliases() -> Router<App> {
     Router::new()
         .route("/messages", post(visitor::post_message))
         .route("/responses/{session_id}", get(visitor::list_responses))
-        .method_not_allowed_fallback(refuse_method)
-        .layer(cors())
 }
 
 fn private_aliases() -> Router<App> {
@@ -127,27 +126,9 @@ fn private_aliases() -> Router<App> {
         .route("/sessions", get(operator::list_sessions))
 }
 
-/// Set within [`cors`] too: a preflight is a method that no route takes.
+/// Set within the visitor's calls too: a preflight is a method that no route takes.
 async fn refuse_method() -> ApiError {
     ApiError::MethodNotAllowed
-}
-
-fn cors() -> CorsLayer {
-    CorsLayer::new()
-        .allow_origin(Any)
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            HeaderName::from_static(postern_shared::IDEMPOTENCY_KEY),
-            HeaderName::from_static("last-event-id"),
-        ])
-        .expose_headers([
-            header::RETRY_AFTER,
-            header::CONTENT_DISPOSITION,
-            HeaderName::from_static("x-request-id"),
-        ])
-        .max_age(PREFLIGHT_AGE)
 }
 
 /// A caller may name its request, in characters that are safe in a log line.

@@ -3,15 +3,17 @@
 mod cli;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use axum::http::Uri;
-use clap::{Parser, Subcommand};
-use cli::{BackupArgs, CheckArgs, DeadLettersArgs, RestoreArgs};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use cli::{BackupArgs, CheckArgs, ConfigArgs, DeadLettersArgs, KeysArgs, RestoreArgs};
 use postern_host::log::{self, LogArgs};
 use postern_host::{EX_CONFIG, signal};
-use postern_relay::config::ServeArgs;
+use postern_relay::config::{FileError, ServeArgs, SiteSettings};
 use postern_relay::{Server, script_line, secret};
+use postern_shared::SiteId;
 use tracing::{error, info};
 
 /// The public half of Postern: keeps visitors' messages until a poller fetches them.
@@ -20,6 +22,10 @@ use tracing::{error, info};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+
+    /// A file of settings (TOML): those of the flags, and the sites
+    #[arg(long, env = "POSTERN_CONFIG", value_name = "PATH", global = true)]
+    config: Option<PathBuf>,
 
     #[command(flatten)]
     log: LogArgs,
@@ -35,7 +41,15 @@ enum Command {
     Embed {
         /// Where pages reach this relay, such as https://relay.example
         relay: Uri,
+
+        /// The site that the page is of, where the relay serves several
+        #[arg(long)]
+        site: Option<SiteId>,
     },
+    /// Check the configuration, or show what it comes to
+    Config(ConfigArgs),
+    /// Make, list, replace and revoke the keys of pollers and operators
+    Keys(KeysArgs),
     /// List, show, requeue or drop the messages that were given up
     #[command(name = "deadletters")]
     DeadLetters(DeadLettersArgs),
@@ -48,17 +62,30 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let command = Cli::command();
+    let (matches, file) = match cli::parse(command.clone()) {
+        Ok(parsed) => parsed,
+        Err(problem) => return refuse(&problem),
+    };
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|problem| problem.exit());
     log::init(&cli.log);
     match cli.command {
-        Command::Serve(args) => serve(*args),
+        Command::Serve(args) => serve(*args, file.sites),
+        Command::Config(args) => args.run(&command, &matches, file),
+        Command::Keys(args) => args.run(),
         Command::Keygen => print_line(&secret::generate()),
-        Command::Embed { relay } => print_line(&script_line(&relay)),
+        Command::Embed { relay, site } => print_line(&script_line(&relay, site.as_ref())),
         Command::DeadLetters(args) => args.run(),
         Command::Backup(args) => args.run(),
         Command::Restore(args) => args.run(),
         Command::Check(args) => args.run(),
     }
+}
+
+/// Before anything can be logged.
+fn refuse(problem: &FileError) -> ExitCode {
+    let _ = writeln!(io::stderr(), "error: {problem}");
+    ExitCode::from(EX_CONFIG)
 }
 
 fn print_line(line: &str) -> ExitCode {
@@ -69,8 +96,8 @@ fn print_line(line: &str) -> ExitCode {
 }
 
 #[tokio::main]
-async fn serve(args: ServeArgs) -> ExitCode {
-    let config = match args.into_config() {
+async fn serve(args: ServeArgs, sites: Vec<SiteSettings>) -> ExitCode {
+    let config = match args.into_config(sites) {
         Ok(config) => config,
         Err(problem) => {
             error!("{problem}");
@@ -82,7 +109,8 @@ async fn serve(args: ServeArgs) -> ExitCode {
         Ok(server) => server,
         Err(problem) => {
             error!("{problem}");
-            return ExitCode::FAILURE;
+            let code = if problem.is_of_config() { EX_CONFIG } else { 1 };
+            return ExitCode::from(code);
         }
     };
     info!("listening on http://{}", server.address());

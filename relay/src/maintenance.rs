@@ -7,10 +7,12 @@ mod backup;
 mod check;
 mod copy;
 mod dead_letters;
+mod keys;
 mod restore;
 
 pub use backup::{BackupError, backup};
 pub use check::{Contents, Report, check};
 pub use copy::{CopyError, Progress};
 pub use dead_letters::{DeadLetterError, DeadLetterFile};
+pub use keys::{KeyFile, KeyFileError};
 pub use restore::{RestoreError, Restored, restore};

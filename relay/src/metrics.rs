@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use postern_shared::SiteId;
 use postern_shared::visitor::Rating;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -25,7 +26,7 @@ pub(crate) struct Metrics {
     pub(crate) event_streams: Gauge,
     pub(crate) lease_calls_held: Gauge,
     pub(crate) last_poll: Gauge,
-    pub(crate) host_connected: Gauge,
+    host_connected: Family<SiteLabels, Gauge>,
     open_messages: Gauge,
     oldest_age: Gauge<f64, AtomicU64>,
     registry: Arc<Registry>,
@@ -37,6 +38,12 @@ pub(crate) struct RequestLabels {
     pub(crate) method: String,
     pub(crate) route: String,
     pub(crate) status: u16,
+}
+
+/// One series per site.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SiteLabels {
+    site: String,
 }
 
 /// One series per rating.
@@ -97,7 +104,7 @@ impl Metrics {
             Unit::Seconds,
             last_poll.clone(),
         );
-        let host_connected = Gauge::default();
+        let host_connected = Family::default();
         registry.register(
             "host_connected",
             "1 while the agent's host calls, 0 when it is away",
@@ -127,6 +134,11 @@ impl Metrics {
             oldest_age,
             registry: Arc::new(registry),
         }
+    }
+
+    /// Whether a site's agent has its host there.
+    pub(crate) fn host_connected(&self, site: &SiteId) -> Gauge {
+        self.host_connected.get_or_create_owned(&SiteLabels { site: site.to_string() })
     }
 
     /// Everything in the OpenMetrics text format.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use postern_shared::SiteId;
 use rand::Rng;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -18,8 +19,22 @@ impl SecretHash {
         Self(Sha256::digest(secret.as_bytes()).into())
     }
 
+    /// Hashes a session's token together with the site it is for, so that it is nobody's on another.
+    pub fn of_token(site: &SiteId, token: &str) -> Self {
+        let digest =
+            Sha256::new().chain_update(site.as_str()).chain_update([0]).chain_update(token);
+        Self(digest.finalize().into())
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+impl From<[u8; 32]> for SecretHash {
+    /// Takes a hash as it was kept.
+    fn from(hash: [u8; 32]) -> Self {
+        Self(hash)
     }
 }
 

@@ -4,17 +4,16 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use hyper_util::rt::TokioTimer;
-use postern_shared::FileId;
+use postern_shared::{FileId, SiteId};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::Config;
 use crate::clock::Clock;
@@ -22,8 +21,10 @@ use crate::file_keeper;
 use crate::files::Files;
 use crate::health::HealthCheck;
 use crate::http::{self, App};
+use crate::keyring::{self, Keyring, Opens};
 use crate::metrics::Metrics;
 use crate::presence::{self, Presence};
+use crate::sites::{ServedSite, Site, Sites};
 use crate::store::{OpenError, Store};
 use crate::sweeper;
 
@@ -50,6 +51,19 @@ pub enum StartError {
     /// The database.
     #[error(transparent)]
     Store(#[from] OpenError),
+    /// There is no key for something that needs one.
+    #[error(
+        "{name} is not set, and no key is stored: put {what} key into {name}, or into a file that {name}_FILE names; `postern-relay keygen` prints a good one"
+    )]
+    NoKey {
+        /// The setting.
+        name: &'static str,
+        /// Whose key it is.
+        what: &'static str,
+    },
+    /// A site was not written to the database.
+    #[error("the site {0} was not stored")]
+    SiteNotStored(SiteId),
     /// The folder of files.
     #[error("the folder of files {folder} cannot be used: {cause}")]
     Files {
@@ -66,6 +80,13 @@ pub enum StartError {
         /// What the system said.
         cause: io::Error,
     },
+}
+
+impl StartError {
+    /// Whether it will be the same until somebody changes a setting.
+    pub fn is_of_config(&self) -> bool {
+        matches!(self, Self::NoKey { .. })
+    }
 }
 
 /// Why a relay stopped by itself.
@@ -87,7 +108,8 @@ impl Server {
     /// [`StartError`] names the file or address.
     pub fn bind(config: Config) -> Result<Self, StartError> {
         let clock = Clock::start();
-        let store = Store::open(&config.db, clock.now())?;
+        let stored: Vec<_> = config.sites.iter().map(Site::stored).collect();
+        let (store, keys) = Store::open(&config.db, &stored, clock.now())?;
         let (files, found) = open_files(&config.files)?;
         let (listener, address) = listen(config.listen)?;
         let metrics = Metrics::new();
@@ -106,18 +128,23 @@ impl Server {
             cancelled.clone(),
         );
         tasks.spawn(keeping);
-        let presence = Presence::start(config.away_after, metrics.host_connected.clone());
-        tasks.spawn(presence::run(presence.clone(), cancelled.clone()));
+        let sites = serve_sites(config.sites, config.away_after, &store, &metrics)?;
+        for served in sites.iter() {
+            tasks.spawn(presence::run(served.presence.clone(), cancelled.clone()));
+        }
+        let keyring = Keyring::new(config.admin_key, sites.clone(), &keys, clock);
+        check_keys(&keyring, &sites)?;
+        tasks.spawn(keyring::run(keyring.clone(), store.clone(), cancelled.clone()));
         let app = App {
             store: store.clone(),
             clock,
-            keys: Arc::new(config.keys),
+            sites,
+            keyring,
             limits: config.limits,
             files,
             file_types: config.file_types.into(),
             metrics,
             health: HealthCheck::default(),
-            presence,
             cancelled: cancelled.clone(),
         };
         let handle = Handle::new();
@@ -153,6 +180,39 @@ impl Server {
         self.tasks.wait().await;
         self.store.close().await;
     }
+}
+
+/// The sites as the handlers need them.
+fn serve_sites(
+    sites: Vec<Site>,
+    away_after: Duration,
+    store: &Store,
+    metrics: &Metrics,
+) -> Result<Sites, StartError> {
+    let serve = |site: Site| {
+        let key = store.site(&site.id).ok_or_else(|| StartError::SiteNotStored(site.id.clone()))?;
+        let presence = Presence::start(away_after, metrics.host_connected(&site.id));
+        Ok(ServedSite { site, key, presence })
+    };
+    sites.into_iter().map(serve).collect::<Result<_, _>>().map(Sites::new)
+}
+
+/// Somebody must be able to fetch what is stored, and somebody to look after it.
+fn check_keys(keyring: &Keyring, sites: &Sites) -> Result<(), StartError> {
+    if !keyring.opens_any(|opens| matches!(opens, Opens::Everything)) {
+        return Err(StartError::NoKey { name: "POSTERN_ADMIN_KEY", what: "the operator's" });
+    }
+    if !keyring.opens_any(|opens| matches!(opens, Opens::Site(_))) {
+        return Err(StartError::NoKey { name: "POSTERN_API_KEY", what: "a poller's" });
+    }
+    for served in sites.iter() {
+        let is_its = |opens: &Opens| matches!(opens, Opens::Site(site) if site.key == served.key);
+        if !keyring.opens_any(is_its) {
+            let id = &served.site.id;
+            warn!(site.id = %id, "no poller has a key for this site: `postern-relay keys create NAME --site {id}` makes one");
+        }
+    }
+    Ok(())
 }
 
 /// The folder, and the files in it: those of former runs, since no call has been taken yet.

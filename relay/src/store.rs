@@ -12,30 +12,35 @@ mod expiry;
 mod feedback;
 pub(crate) mod file;
 mod inbox;
+pub(crate) mod keys;
 mod opening;
 mod outbox;
 mod reader;
 mod rows;
 mod sessions;
 mod signals;
+mod sites;
 mod uploads;
 mod writer;
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use postern_shared::Timestamp;
+use postern_shared::{SiteId, Timestamp};
 
 pub use conversation::{News, TranscriptPage, Waiting};
 pub use drafts::{NewChunk, Place, Taken};
 pub use feedback::Feedback;
 pub use file::OpenError;
 pub use inbox::{Inbox, Kept, Leased, Nack};
+pub use keys::{KeyId, KeyRow, LiveKey};
 pub use opening::{NewSession, Opened};
 pub use outbox::NewReply;
 pub use rows::{Entry, IdempotencyKey, OpenMessage, Page, Paged, SessionKey, SessionRow};
 pub use sessions::{Accepted, FreshSession, NewMessage};
 pub use signals::Subscription;
+pub use sites::{NewSite, SiteKey};
 pub use uploads::NewFile;
 
 use drafts::Drafts;
@@ -158,21 +163,31 @@ pub struct Store {
     readers: Readers,
     signals: Arc<Signals>,
     drafts: Arc<Drafts>,
+    sites: Arc<HashMap<SiteId, SiteKey>>,
 }
 
 impl Store {
-    /// Opens the file, making or upgrading it as needed, and starts the writer thread.
+    /// Opens the file, making or upgrading it as needed, for these sites, and starts the writer
+    /// thread. Tells the keys that open something now, too.
     ///
     /// # Errors
     /// [`OpenError`] names the file and what is wrong with it.
-    pub fn open(path: &Path, now: Now) -> Result<Self, OpenError> {
+    pub fn open(
+        path: &Path,
+        sites: &[NewSite],
+        now: Now,
+    ) -> Result<(Self, Vec<LiveKey>), OpenError> {
         let (connection, lock) = file::open(path, now)?;
+        let sites = sites::register(&connection, sites);
+        let sites = Arc::new(sites.map_err(|cause| OpenError::sqlite(path, cause))?);
+        let keys = keys::live(&connection, now);
+        let keys = keys.map_err(|cause| OpenError::sqlite(path, cause))?;
         let signals = Arc::new(Signals::default());
         let drafts = Arc::new(Drafts::default());
         let readers = Readers::open(path)?;
         let announcer = Announcer { signals: Arc::clone(&signals), drafts: Arc::clone(&drafts) };
         let writer = Writer::spawn(connection, lock, announcer)?;
-        Ok(Self { writer, readers, signals, drafts })
+        Ok((Self { writer, readers, signals, drafts, sites }, keys))
     }
 
     /// Resolves when the writer thread has ended: after [`Store::close`], or because it failed.

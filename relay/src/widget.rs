@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use axum::http::Uri;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use postern_shared::SiteId;
 use sha2::{Digest, Sha256, Sha384};
 
 pub(crate) static SCRIPT: LazyLock<WidgetFile> =
@@ -27,13 +28,14 @@ impl WidgetFile {
 
 /// The script line of a page, for this very version of the widget: a browser runs nothing else in
 /// its place.
-pub fn script_line(relay: &Uri) -> String {
+pub fn script_line(relay: &Uri, site: Option<&SiteId>) -> String {
     let relay = relay.to_string();
     let relay = relay.trim_end_matches('/');
     let version = &SCRIPT.version;
     let hash = STANDARD.encode(Sha384::digest(SCRIPT.body));
+    let site = site.map(|site| format!(" data-site=\"{site}\"")).unwrap_or_default();
     format!(
         "<script src=\"{relay}/widget.js?v={version}\" integrity=\"sha384-{hash}\" \
-         crossorigin=\"anonymous\" async></script>"
+         crossorigin=\"anonymous\"{site} async></script>"
     )
 }

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use postern_relay::secret::SecretHash;
+use postern_relay::sites::Site;
 use postern_relay::store::{
-    FreshSession, Leased, NewChunk, NewMessage, Now, SessionKey, Store, StoreError,
+    FreshSession, Leased, NewChunk, NewMessage, Now, SessionKey, SiteKey, Store, StoreError,
 };
-use postern_shared::{Cursor, Uid};
+use postern_shared::{Cursor, SiteId, Uid};
 
 const MORE_THAN_A_SWEEP_TAKES: u32 = 300;
 const MAX_ATTEMPTS: u32 = 5;
@@ -18,10 +19,12 @@ const LATER: Now = Now { wall_ms: 1_800_000_060_000, steady_ms: 1_800_000_060_00
 #[tokio::test]
 async fn what_was_written_is_kept_of_every_message_that_is_stopped() -> Result<(), StoreError> {
     let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("relay.db"), NOW).unwrap();
+    let sites = [Site::only(None).stored()];
+    let (store, _) = Store::open(&folder.path().join("relay.db"), &sites, NOW).unwrap();
+    let site = site(&store);
     let sessions =
         try_join_all((0..MORE_THAN_A_SWEEP_TAKES).map(|n| open_session(&store, n))).await?;
-    let leased = store.lease(MORE_THAN_A_SWEEP_TAKES, LEASE, MAX_ATTEMPTS, NOW).await?;
+    let leased = store.lease(site, MORE_THAN_A_SWEEP_TAKES, LEASE, MAX_ATTEMPTS, NOW).await?;
     try_join_all(leased.into_iter().map(|leased| write_and_cancel(&store, leased))).await?;
 
     for _ in 0..2 {
@@ -35,11 +38,16 @@ async fn what_was_written_is_kept_of_every_message_that_is_stopped() -> Result<(
     Ok(())
 }
 
+fn site(store: &Store) -> SiteKey {
+    store.site(&SiteId::default()).expect("the only site")
+}
+
 async fn open_session(store: &Store, n: u32) -> Result<SessionKey, StoreError> {
     let id = format!("session-{n}").parse().expect("a session id");
     let uid = Uid::try_from(format!("{n:016x}")).expect("a uid");
     let token = token(n);
     let message = NewMessage {
+        site: site(store),
         session: None,
         token: None,
         text: "hi".into(),

@@ -15,6 +15,8 @@ pub enum ErrorType {
     Unauthorized,
     /// 403: a good credential, for something else.
     Forbidden,
+    /// 403: the call comes from a page whose origin the site does not allow.
+    ForeignOrigin,
     /// 404: there is no such path, session or message.
     NotFound,
     /// 405: the path exists, the method does not.

@@ -75,9 +75,20 @@ text_id!(
     FileId, is_token, InvalidId::Token
 );
 text_id!(
+    /// One web site that a relay serves: `[A-Za-z0-9_-]{1,64}`. Not a secret.
+    SiteId, is_token, InvalidId::Token
+);
+text_id!(
     /// One lease of one message; a new one each time it is leased: `[A-Za-z0-9_-]{1,64}`.
     LeaseId, is_token, InvalidId::Token
 );
+
+impl Default for SiteId {
+    /// The site of a relay that has no other.
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
 
 fn is_token(text: &str) -> bool {
     (1..=64).contains(&text.len())

@@ -13,7 +13,7 @@ pub mod visitor;
 
 pub use envelope::{Failure, Success};
 pub use error::ErrorType;
-pub use ids::{Cursor, FileId, LeaseId, MessageId, SessionId, Uid};
+pub use ids::{Cursor, FileId, LeaseId, MessageId, SessionId, SiteId, Uid};
 /// A moment, RFC 3339 in UTC on the wire.
 pub use jiff::Timestamp;
 

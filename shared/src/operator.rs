@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::poller::Pagination;
 use crate::visitor::Entry;
-use crate::{MessageId, Metadata, SessionId, Uid};
+use crate::{MessageId, Metadata, SessionId, SiteId, Uid};
 
 /// `GET /sessions`: the newest sessions first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub struct Sessions {
 pub struct Session {
     /// Its id.
     pub id: SessionId,
+    /// The site it was opened on.
+    pub site: SiteId,
     /// Who the visitor is over sessions.
     pub uid: Uid,
     /// When it was opened.

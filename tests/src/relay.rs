@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use postern_relay::config::{Keys, Limits, default_file_types};
+use postern_relay::config::{Limits, default_file_types};
+use postern_relay::secret::SecretHash;
+use postern_relay::sites::Site;
 use postern_relay::{Config, Server};
 use tempfile::TempDir;
 
@@ -99,7 +101,8 @@ fn bind(listen: SocketAddr, folder: &TempDir, limits: Limits) -> Server {
         db: folder.path().join("relay.db"),
         files: folder.path().join("relay.db.files"),
         file_types: default_file_types(),
-        keys: Keys::new(API_KEY, ADMIN_KEY).expect("good keys"),
+        admin_key: Some(SecretHash::of(ADMIN_KEY)),
+        sites: vec![Site::only(Some(SecretHash::of(API_KEY)))],
         away_after: AWAY_AFTER,
         limits,
     };

@@ -81,7 +81,7 @@ async fn a_host_that_stops_calling_is_away_and_comes_back_with_its_first_call() 
     assert_eq!(status, told(Host::Away, Some((kept, MessageState::Waiting))));
     let metrics = relay.operator_calls().request(reqwest::Method::GET, "/../../metrics");
     let metrics = metrics.send().await.unwrap().text().await.unwrap();
-    assert!(metrics.contains("postern_relay_host_connected 0"), "{metrics}");
+    assert!(metrics.contains(r#"postern_relay_host_connected{site="default"} 0"#), "{metrics}");
     poller.start_again();
     visitor.sees_status(|status| status.host == Host::Connected).await;
     assert_eq!(visitor.next_reply().await, "are you there?");

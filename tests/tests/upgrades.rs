@@ -20,12 +20,15 @@ const ANY_PORT: SocketAddr =
 /// What the tables of version 1 hold after some days of work: an answered message, one that was
 /// given up, one under a lease that ran out, and one that waits behind it.
 const ROWS_OF_VERSION_1: &str = r#"
+    INSERT INTO site VALUES
+        (1, 'default', 'Sorry, this message could not be answered. Please try again later.');
+    INSERT INTO key VALUES (1, 'home', 1, x'dd', 1000, 2000, NULL);
     INSERT INTO session
-        (id, public_id, uid, created_at, last_active, message_count, response_count, ip_address,
+        (id, public_id, site, uid, created_at, last_active, message_count, response_count, ip_address,
          metadata, opening_key)
     VALUES
-        (1, 'answered', '00ff00ff00ff00ff', 1000, 2000, 1, 1, '192.0.2.7', '{"page":"/"}', x'01'),
-        (2, 'waiting', '11ff00ff00ff00ff', 3000, 4000, 3, 0, NULL, NULL, NULL);
+        (1, 'answered', 1, '00ff00ff00ff00ff', 1000, 2000, 1, 1, '192.0.2.7', '{"page":"/"}', x'01'),
+        (2, 'waiting', 1, '11ff00ff00ff00ff', 3000, 4000, 3, 0, NULL, NULL, NULL);
     INSERT INTO session_token VALUES (x'aa', 1, 1000), (x'bb', 2, 3000), (x'cc', 2, 3001);
     INSERT INTO message
         (id, session, role, text, answers, at, sent_at, metadata, idempotency)
@@ -37,9 +40,9 @@ const ROWS_OF_VERSION_1: &str = r#"
         (5, 2, 0, 'one', NULL, 3600, NULL, NULL, NULL),
         (6, 2, 0, 'two', NULL, 3700, NULL, NULL, NULL);
     INSERT INTO inbox
-        (session, message, visible_at, hidden_ms, attempts, lease_id, last_error)
+        (session, message, site, visible_at, hidden_ms, attempts, lease_id, last_error)
     VALUES
-        (2, 5, 3900, 300, 2, 'an-old-lease', 'no model'), (2, 6, NULL, 0, 0, NULL, NULL);
+        (2, 5, 1, 3900, 300, 2, 'an-old-lease', 'no model'), (2, 6, 1, NULL, 0, 0, NULL, NULL);
     INSERT INTO dead_letter VALUES (3, 2, 5, 'no model', 3500);
     INSERT INTO health VALUES (1, 4000);
 "#;
@@ -120,6 +123,8 @@ fn rows(db: &Path) -> Vec<Vec<Value>> {
     let mut rows = Vec::new();
     for query in [
         "PRAGMA user_version",
+        "SELECT * FROM site",
+        "SELECT * FROM key",
         "SELECT * FROM session",
         "SELECT * FROM session_token",
         "SELECT * FROM message",

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 use postern_relay::maintenance::DeadLetterFile;
+use postern_shared::MessageId;
 use postern_shared::operator::{DeadLetter, DeadLetterDetail};
-use postern_shared::{MessageId, Timestamp};
 use serde_json::json;
 
-use super::{DbArg, count, exit, print, print_json};
+use super::{DbArg, count, exit, moment, print, print_json};
 
 /// The longest error text in a table, in characters.
 const ERROR_CHARS: usize = 60;
@@ -135,10 +135,6 @@ fn print_done(what: &str, number: usize, json: bool) -> anyhow::Result<()> {
         return print_json(&json!({ what: number }));
     }
     print(format!("{what} {}", count(number as u64, "message")))
-}
-
-fn moment(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// The beginning of an error's first line.

@@ -27,6 +27,8 @@ pub(crate) enum ApiError {
     Unauthorized(&'static str),
     /// A credential for something else.
     Forbidden(&'static str),
+    /// A page of an origin that its site does not allow.
+    ForeignOrigin,
     /// No such thing; the sentence says what.
     NotFound(&'static str),
     /// The path takes other methods.
@@ -63,6 +65,7 @@ impl ApiError {
             Self::UnknownCursor(_) => ErrorType::UnknownCursor,
             Self::Unauthorized(_) => ErrorType::Unauthorized,
             Self::Forbidden(_) => ErrorType::Forbidden,
+            Self::ForeignOrigin => ErrorType::ForeignOrigin,
             Self::NotFound(_) => ErrorType::NotFound,
             Self::MethodNotAllowed => ErrorType::MethodNotAllowed,
             Self::RequestTimeout => ErrorType::RequestTimeout,
@@ -76,7 +79,7 @@ impl ApiError {
         match self {
             Self::Invalid(_) | Self::UnknownCursor(_) => StatusCode::BAD_REQUEST,
             Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::Forbidden(_) | Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -104,6 +107,7 @@ impl ApiError {
             Self::Unauthorized(sentence) | Self::Forbidden(sentence) | Self::NotFound(sentence) => {
                 Cow::Borrowed(sentence)
             }
+            Self::ForeignOrigin => "the site does not allow pages of this origin".into(),
             Self::MethodNotAllowed => "this path does not take this method".into(),
             Self::RequestTimeout => "the body did not arrive in time".into(),
             Self::TooLarge { limit_bytes } => {

@@ -18,9 +18,10 @@ use tracing::warn;
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{Query, SessionPath, VisitorToken, cursor};
+use super::extract::{Query, SessionPath, VisitorCaller, cursor};
 use crate::clock::Clock;
 use crate::metrics::Held;
+use crate::sites::ServedSite;
 use crate::store::{Entry, Place, SessionKey, Store, StoreError, Subscription, Waiting};
 
 /// Silence after which a comment shows proxies and the page that the stream lives.
@@ -39,7 +40,7 @@ pub(super) struct EventsQuery {
 pub(super) async fn stream_events(
     State(app): State<App>,
     SessionPath(session): SessionPath,
-    token: VisitorToken,
+    caller: VisitorCaller,
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
@@ -49,8 +50,8 @@ pub(super) async fn stream_events(
         None => cursor("after", query.after.as_deref())?,
     };
     let after = after.unwrap_or_default();
-    let session = app.store.authorise(session, token.required()?).await?;
-    let mut open = OpenStream::new(app, session, after);
+    let session = app.store.authorise(session, caller.required_token()?).await?;
+    let mut open = OpenStream::new(app, &caller.site, session, after);
     // Read once before the head is sent, so that an unknown cursor is an error and not a silence.
     open.catch_up().await?;
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive");
@@ -90,10 +91,10 @@ struct OpenStream {
 }
 
 impl OpenStream {
-    fn new(app: App, session: SessionKey, cursor: Cursor) -> Self {
+    fn new(app: App, site: &ServedSite, session: SessionKey, cursor: Cursor) -> Self {
         Self {
             changes: app.store.subscribe(session),
-            host: app.presence.watch(),
+            host: site.presence.watch(),
             store: app.store,
             clock: app.clock,
             session,

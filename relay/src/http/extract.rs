@@ -1,12 +1,16 @@
 //! Extractors: who calls, and what they sent. Every rejection is an [`ApiError`].
 
+use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Request};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
+use axum::middleware::Next;
+use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use postern_shared::{Cursor, FileId, IDEMPOTENCY_KEY, MessageId, SessionId};
 use serde::de::DeserializeOwned;
@@ -14,8 +18,10 @@ use tokio::time;
 
 use super::App;
 use super::error::ApiError;
+use crate::keyring::{Key, Opens};
 use crate::presence::Call;
 use crate::secret::SecretHash;
+use crate::sites::{ServedSite, Sites};
 
 /// How long a request's body may take to arrive.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
@@ -23,19 +29,25 @@ const BODY_DEADLINE: Duration = Duration::from_secs(10);
 /// The longest idempotency key, in characters.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 
-/// A caller that showed the poller's key.
-pub(super) struct PollerCaller;
+/// A caller that showed the key of a site's poller.
+pub(super) struct PollerCaller {
+    pub(super) site: Arc<ServedSite>,
+}
 
-/// A poller at its work: while this lives, the agent's host is there.
+/// A poller at its work: while this lives, the site's agent has its host there.
 pub(super) struct PollerAtWork {
+    pub(super) site: Arc<ServedSite>,
     _call: Call,
 }
 
-/// A caller that showed the operator's key.
+/// A caller that showed an operator's key.
 pub(super) struct OperatorCaller;
 
-/// The token a visitor showed; whose it is, the store knows.
-pub(super) struct VisitorToken(pub(super) Option<SecretHash>);
+/// A visitor of a site, and the hash of the token it showed; whose it is, the store knows.
+pub(super) struct VisitorCaller {
+    pub(super) site: Arc<ServedSite>,
+    pub(super) token: Option<SecretHash>,
+}
 
 /// The `session_id` in the path.
 pub(super) struct SessionPath(pub(super) SessionId);
@@ -49,7 +61,7 @@ pub(super) struct FilePath(pub(super) SessionId, pub(super) FileId);
 /// Whoever may read a session.
 pub(super) enum Bearer {
     Visitor(SecretHash),
-    Poller,
+    Poller(Arc<ServedSite>),
     Operator,
 }
 
@@ -59,56 +71,94 @@ pub(super) struct Query<T>(pub(super) T);
 /// The `Idempotency-Key` header as it was sent.
 pub(super) struct IdempotencyKeyHeader(pub(super) Option<String>);
 
-impl VisitorToken {
+impl VisitorCaller {
     /// The token of a call that cannot do without.
-    pub(super) fn required(self) -> Result<SecretHash, ApiError> {
-        self.0.ok_or(ApiError::Unauthorized("show the session's token: Authorization: Bearer …"))
+    pub(super) fn required_token(&self) -> Result<SecretHash, ApiError> {
+        self.token
+            .ok_or(ApiError::Unauthorized("show the session's token: Authorization: Bearer …"))
     }
 }
 
+/// Finds whose key was shown, for the extractors, and ends the call when the key is revoked.
+pub(super) async fn hold_to_key(
+    State(app): State<App>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let shown = bearer(request.headers())?.map(SecretHash::of);
+    let Some(key) = shown.and_then(|shown| app.keyring.find(&shown)) else {
+        return Ok(next.run(request).await);
+    };
+    request.extensions_mut().insert(Arc::clone(&key));
+    tokio::select! {
+        response = next.run(request) => Ok(response),
+        () = key.ended() => Err(UNKNOWN_KEY),
+    }
+}
+
+const UNKNOWN_KEY: ApiError = ApiError::Unauthorized("the key is not known");
+
+/// What the key that was shown opens.
+fn opened(parts: &Parts) -> Result<&Opens, ApiError> {
+    match parts.extensions.get::<Arc<Key>>() {
+        Some(key) => Ok(&key.opens),
+        None if bearer(&parts.headers)?.is_some() => Err(UNKNOWN_KEY),
+        None => Err(ApiError::Unauthorized("show a key: Authorization: Bearer …")),
+    }
+}
+
+const OTHER_KEY: ApiError = ApiError::Forbidden("this key is not for this call");
+
 impl FromRequestParts<App> for PollerCaller {
     type Rejection = ApiError;
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        check_key(&parts.headers, &app.keys.api, &app.keys.admin).map(|()| Self)
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
+        match opened(parts)? {
+            Opens::Site(site) => Ok(Self { site: Arc::clone(site) }),
+            Opens::Everything => Err(OTHER_KEY),
+        }
     }
 }
 
 impl FromRequestParts<App> for PollerAtWork {
     type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        PollerCaller::from_request_parts(parts, app).await?;
-        Ok(Self { _call: app.presence.begin_call() })
+        let PollerCaller { site } = PollerCaller::from_request_parts(parts, app).await?;
+        Ok(Self { _call: site.presence.begin_call(), site })
     }
 }
 
 impl FromRequestParts<App> for OperatorCaller {
     type Rejection = ApiError;
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
-        check_key(&parts.headers, &app.keys.admin, &app.keys.api).map(|()| Self)
-    }
-}
-
-fn check_key(headers: &HeaderMap, wanted: &SecretHash, other: &SecretHash) -> Result<(), ApiError> {
-    let shown =
-        bearer(headers)?.ok_or(ApiError::Unauthorized("show a key: Authorization: Bearer …"))?;
-    if shown == *wanted {
-        Ok(())
-    } else if shown == *other {
-        Err(ApiError::Forbidden("this key is not for this call"))
-    } else {
-        Err(ApiError::Unauthorized("the key is not known"))
-    }
-}
-
-impl FromRequestParts<App> for VisitorToken {
-    type Rejection = ApiError;
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, ApiError> {
-        bearer(&parts.headers).map(Self)
+        match opened(parts)? {
+            Opens::Everything => Ok(Self),
+            Opens::Site(_) => Err(OTHER_KEY),
+        }
     }
 }
 
-/// The hash of what `Authorization: Bearer …` shows; `None` without the header.
-fn bearer(headers: &HeaderMap) -> Result<Option<SecretHash>, ApiError> {
+impl FromRequestParts<App> for VisitorCaller {
+    type Rejection = ApiError;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
+        let site = visited_site(&app.sites, &parts.uri).ok_or(UNKNOWN_SITE)?;
+        let token = bearer(&parts.headers)?;
+        let token = token.map(|token| SecretHash::of_token(&site.site.id, token));
+        Ok(Self { site: Arc::clone(site), token })
+    }
+}
+
+const UNKNOWN_SITE: ApiError =
+    ApiError::Invalid(Cow::Borrowed("site, in the query, must be the id of a site of this relay"));
+
+/// The site that a visitor's call is for.
+pub(super) fn visited_site<'a>(sites: &'a Sites, uri: &Uri) -> Option<&'a Arc<ServedSite>> {
+    let query = uri.query().unwrap_or_default();
+    let named = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "site");
+    sites.named(named.as_ref().map(|(_, site)| &**site))
+}
+
+/// What `Authorization: Bearer …` shows; `None` without the header.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, ApiError> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return Ok(None);
     };
@@ -116,10 +166,9 @@ fn bearer(headers: &HeaderMap) -> Result<Option<SecretHash>, ApiError> {
         .to_str()
         .ok()
         .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, secret)| {
-            scheme.eq_ignore_ascii_case("bearer") && !secret.trim().is_empty()
-        })
-        .map(|(_, secret)| Some(SecretHash::of(secret.trim())))
+        .map(|(scheme, secret)| (scheme, secret.trim()))
+        .filter(|(scheme, secret)| scheme.eq_ignore_ascii_case("bearer") && !secret.is_empty())
+        .map(|(_, secret)| Some(secret))
         .ok_or(ApiError::Unauthorized("Authorization must read: Bearer, a blank, and the secret"))
 }
 
@@ -156,13 +205,14 @@ impl FromRequestParts<App> for Bearer {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, ApiError> {
         let shown = bearer(&parts.headers)?;
         let shown = shown.ok_or(ApiError::Unauthorized("show a token: Authorization: Bearer …"))?;
-        Ok(if shown == app.keys.api {
-            Self::Poller
-        } else if shown == app.keys.admin {
-            Self::Operator
-        } else {
-            Self::Visitor(shown)
-        })
+        match app.keyring.find(&SecretHash::of(shown)).as_deref().map(|key| &key.opens) {
+            Some(Opens::Site(site)) => Ok(Self::Poller(Arc::clone(site))),
+            Some(Opens::Everything) => Ok(Self::Operator),
+            None => {
+                let visitor = VisitorCaller::from_request_parts(parts, app).await?;
+                visitor.required_token().map(Self::Visitor)
+            }
+        }
     }
 }
 

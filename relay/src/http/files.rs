@@ -109,7 +109,9 @@ async fn sender(
 ) -> Result<(SessionKey, Role), ApiError> {
     match bearer {
         Bearer::Visitor(token) => Ok((app.store.authorise(session, token).await?, Role::Visitor)),
-        Bearer::Poller => Ok((app.store.session_key(session).await?, Role::Agent)),
+        Bearer::Poller(site) => {
+            Ok((app.store.session_key(Some(site.key), session).await?, Role::Agent))
+        }
         Bearer::Operator => Err(ApiError::Forbidden("this key is not for this call")),
     }
 }
@@ -165,7 +167,8 @@ pub(super) async fn download_file(
 ) -> Result<Response, ApiError> {
     let session = match bearer {
         Bearer::Visitor(token) => app.store.authorise(session, token).await?,
-        Bearer::Poller | Bearer::Operator => app.store.session_key(session).await?,
+        Bearer::Poller(site) => app.store.session_key(Some(site.key), session).await?,
+        Bearer::Operator => app.store.session_key(None, session).await?,
     };
     let file = app.store.file(session, id).await?;
     let bytes = app.files.read(&file.id).await.map_err(|cause| {

@@ -62,6 +62,7 @@ pub(super) async fn show_session(
 fn session(row: SessionRow) -> Session {
     Session {
         id: row.id,
+        site: row.site,
         uid: row.uid,
         created_at: row.created_at,
         last_active: row.last_active,

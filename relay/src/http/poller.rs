@@ -23,7 +23,7 @@ use super::reply::ok;
 use super::visitor::{MAX_WAIT_SECONDS, check_files};
 use crate::metrics::Held;
 use crate::store::{
-    self, IdempotencyKey, Nack, NewChunk, NewReply, Page, Paged, SessionKey, StoreError,
+    self, IdempotencyKey, Nack, NewChunk, NewReply, Page, Paged, SessionKey, SiteKey, StoreError,
 };
 
 const DEFAULT_LIMIT: u32 = 50;
@@ -35,7 +35,7 @@ const MAX_PROGRESS_CHARS: usize = 200;
 /// `POST /inbox/lease`
 pub(super) async fn lease_messages(
     State(app): State<App>,
-    _at_work: PollerAtWork,
+    caller: PollerAtWork,
     request: Request,
 ) -> Result<Response, ApiError> {
     let body: LeaseRequest = read_json(request, app.limits.max_body_bytes).await?;
@@ -43,7 +43,9 @@ pub(super) async fn lease_messages(
     let wait = in_range("wait_seconds", body.wait_seconds.unwrap_or(0), 0, MAX_WAIT_SECONDS)?;
     let lease = lease_duration(body.lease_seconds.unwrap_or(DEFAULT_LEASE_SECONDS))?;
     app.metrics.last_poll.set(app.clock.now().wall_ms / 1_000);
-    let leased = wait_for_lease(&app, limit, lease, Duration::from_secs(wait.into())).await?;
+    let leased =
+        wait_for_lease(&app, caller.site.key, limit, lease, Duration::from_secs(wait.into()))
+            .await?;
     let messages = leased.into_iter().map(leased_message).collect();
     Ok(ok("Leased", Leased { messages }))
 }
@@ -51,6 +53,7 @@ pub(super) async fn lease_messages(
 /// Registers, then leases, then waits; empty when the wait ran out or the relay shuts down.
 async fn wait_for_lease(
     app: &App,
+    site: SiteKey,
     limit: u32,
     lease: Duration,
     wait: Duration,
@@ -58,9 +61,9 @@ async fn wait_for_lease(
     let until = Instant::now() + wait;
     let _held = Held::count(&app.metrics.lease_calls_held);
     loop {
-        let changed = app.store.inbox_changed();
+        let changed = app.store.inbox_changed(site);
         let leased =
-            app.store.lease(limit, lease, app.limits.max_attempts, app.clock.now()).await?;
+            app.store.lease(site, limit, lease, app.limits.max_attempts, app.clock.now()).await?;
         if !leased.is_empty() {
             fault::point("relay: lease stored, answer not sent");
             return Ok(leased);
@@ -182,7 +185,7 @@ pub(super) async fn nack_message(
 /// `POST /outbox`
 pub(super) async fn post_reply(
     State(app): State<App>,
-    _at_work: PollerAtWork,
+    caller: PollerAtWork,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -197,6 +200,7 @@ pub(super) async fn post_reply(
     check_quick_replies(&body.quick_replies)?;
     check_files(&body.files, &app.limits)?;
     let reply = NewReply {
+        site: caller.site.key,
         session: body.session_id,
         text: body.response,
         answers: body.message_id,
@@ -242,11 +246,11 @@ pub(super) struct InboxQuery {
 /// `GET /inbox`
 pub(super) async fn list_inbox(
     State(app): State<App>,
-    _: PollerCaller,
+    caller: PollerCaller,
     Query(query): Query<InboxQuery>,
 ) -> Result<Response, ApiError> {
     let page = page(query.limit, query.offset)?;
-    let open = app.store.open_messages(query.since, page).await?;
+    let open = app.store.open_messages(caller.site.key, query.since, page).await?;
     let pagination = pagination(page, &open);
     let messages = open.rows.into_iter().map(open_message).collect();
     Ok(ok("Open messages", Inbox { messages, pagination }))

@@ -10,14 +10,14 @@ use postern_shared::files::{OpenSession, SessionOpened};
 use postern_shared::visitor::{
     Cancelled, FeedbackTaken, GiveFeedback, MessageAccepted, PostMessage, Responses, Transcript,
 };
-use postern_shared::{Cursor, FileId, SessionId, Timestamp, Uid};
+use postern_shared::{Cursor, FileId, SessionId, SiteId, Timestamp, Uid};
 use serde::Deserialize;
 use tokio::time::{self, Instant};
 
 use super::App;
 use super::error::ApiError;
 use super::extract::{
-    IdempotencyKeyHeader, MessagePath, Query, SessionPath, VisitorToken, cursor, read_json,
+    IdempotencyKeyHeader, MessagePath, Query, SessionPath, VisitorCaller, cursor, read_json,
 };
 use super::reply::ok;
 use crate::config::Limits;
@@ -40,7 +40,7 @@ const RESPONSES_LIMIT: u32 = 100;
 pub(super) async fn post_message(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    VisitorToken(token): VisitorToken,
+    caller: VisitorCaller,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -48,8 +48,9 @@ pub(super) async fn post_message(
     check_message(&body.message, !body.files.is_empty(), app.limits.max_message_chars)?;
     check_files(&body.files, &app.limits)?;
     let message = NewMessage {
+        site: caller.site.key,
         session: body.session_id,
-        token,
+        token: caller.token,
         text: body.message,
         files: body.files,
         metadata: body.metadata,
@@ -58,7 +59,7 @@ pub(super) async fn post_message(
         ip_address: Some(peer.ip().to_canonical().to_string()),
     };
     let session_token = secret::generate();
-    let fresh = fresh_session(&session_token)?;
+    let fresh = fresh_session(&caller.site.site.id, &session_token)?;
     let accepted = app.store.accept_message(message, fresh, app.clock.now()).await?;
     fault::point("relay: message stored, answer not sent");
     app.metrics.messages.inc();
@@ -101,19 +102,20 @@ pub(super) fn check_files(files: &[FileId], limits: &Limits) -> Result<(), ApiEr
 pub(super) async fn open_session(
     State(app): State<App>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    VisitorToken(token): VisitorToken,
+    caller: VisitorCaller,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     request: Request,
 ) -> Result<Response, ApiError> {
     let body: OpenSession = read_json(request, app.limits.max_body_bytes).await?;
     let new = NewSession {
-        token,
+        site: caller.site.key,
+        token: caller.token,
         metadata: body.metadata,
         idempotency: key.as_deref().map(IdempotencyKey::of_opening),
         ip_address: Some(peer.ip().to_canonical().to_string()),
     };
     let session_token = secret::generate();
-    let fresh = fresh_session(&session_token)?;
+    let fresh = fresh_session(&caller.site.site.id, &session_token)?;
     let opened = app.store.open_session(new, fresh, app.clock.now()).await?;
     let opened = SessionOpened {
         session_id: opened.session,
@@ -125,23 +127,23 @@ pub(super) async fn open_session(
 }
 
 /// What the session gets, should this message open one.
-fn fresh_session(token: &str) -> Result<FreshSession, ApiError> {
+fn fresh_session(site: &SiteId, token: &str) -> Result<FreshSession, ApiError> {
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let id = SessionId::try_from(hex(&secret::random_bytes::<16>()));
     let uid = Uid::try_from(hex(&secret::random_bytes::<8>()));
     let (Ok(id), Ok(uid)) = (id, uid) else {
         return Err(ApiError::Panicked);
     };
-    Ok(FreshSession { id, uid, token: SecretHash::of(token) })
+    Ok(FreshSession { id, uid, token: SecretHash::of_token(site, token) })
 }
 
 /// `POST /messages/{message_id}/cancel`
 pub(super) async fn cancel_message(
     State(app): State<App>,
     MessagePath(message): MessagePath,
-    token: VisitorToken,
+    caller: VisitorCaller,
 ) -> Result<Response, ApiError> {
-    app.store.cancel(message, token.required()?, app.clock.now()).await?;
+    app.store.cancel(message, caller.required_token()?, app.clock.now()).await?;
     fault::point("relay: cancellation stored, answer not sent");
     Ok(ok("Message cancelled", Cancelled { cancelled: true }))
 }
@@ -150,10 +152,10 @@ pub(super) async fn cancel_message(
 pub(super) async fn give_feedback(
     State(app): State<App>,
     MessagePath(reply): MessagePath,
-    token: VisitorToken,
+    caller: VisitorCaller,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let token = token.required()?;
+    let token = caller.required_token()?;
     let body: GiveFeedback = read_json(request, app.limits.max_body_bytes).await?;
     let rating = body.rating;
     let feedback = feedback(body)?;
@@ -189,10 +191,10 @@ pub(super) struct ResponsesQuery {
 pub(super) async fn list_responses(
     State(app): State<App>,
     SessionPath(session): SessionPath,
-    token: VisitorToken,
+    caller: VisitorCaller,
     Query(query): Query<ResponsesQuery>,
 ) -> Result<Response, ApiError> {
-    let token = token.required()?;
+    let token = caller.required_token()?;
     if query.wait > MAX_WAIT_SECONDS {
         return Err(ApiError::field("wait", "must be 0 to 30 seconds"));
     }
@@ -242,7 +244,7 @@ pub(super) struct TranscriptQuery {
 pub(super) async fn show_transcript(
     State(app): State<App>,
     SessionPath(session): SessionPath,
-    token: VisitorToken,
+    caller: VisitorCaller,
     Query(query): Query<TranscriptQuery>,
 ) -> Result<Response, ApiError> {
     let limit = query.limit.unwrap_or(50);
@@ -250,7 +252,7 @@ pub(super) async fn show_transcript(
         return Err(ApiError::field("limit", "must be 1 to 100"));
     }
     let before = cursor("before", query.before.as_deref())?;
-    let session = app.store.authorise(session, token.required()?).await?;
+    let session = app.store.authorise(session, caller.required_token()?).await?;
     let page = app.store.transcript(session, before, limit).await?;
     let transcript =
         Transcript { messages: page.entries, cursor: page.end, has_more: page.has_more };

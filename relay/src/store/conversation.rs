@@ -5,7 +5,7 @@ use postern_shared::{Cursor, MessageId, SessionId, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::rows::FILES;
-use super::sessions::session_row;
+use super::sessions::{SESSION, session_row};
 use super::{Entry, Now, Page, Paged, SessionKey, SessionRow, Store, StoreError, rows};
 use crate::secret::SecretHash;
 
@@ -235,7 +235,7 @@ fn session_detail(
 ) -> Result<(SessionRow, Paged<Entry>), StoreError> {
     let snapshot = conn.unchecked_transaction()?;
     let session = snapshot
-        .prepare_cached("SELECT * FROM session WHERE public_id = ?1")?
+        .prepare_cached(&format!("{SESSION} WHERE session.public_id = ?1"))?
         .query_row([session.as_str()], session_row)
         .optional()?
         .ok_or(StoreError::UnknownSession)?;

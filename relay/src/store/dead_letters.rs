@@ -6,7 +6,7 @@ use postern_shared::MessageId;
 use postern_shared::operator::{DeadLetter, DeadLetterDetail};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Page, Paged, SessionKey, Store, StoreError, rows};
+use super::{Page, Paged, SessionKey, SiteKey, Store, StoreError, rows};
 
 /// When a requeued message is visible from: always, on whichever clock the relay runs. The command
 /// line does not know that clock.
@@ -37,8 +37,8 @@ impl Store {
         self.writer
             .run(move |txn| {
                 let requeued = requeue(txn.conn, message)?;
-                if requeued.is_next {
-                    txn.changes.inbox = true;
+                if let Some(site) = requeued.leasable_in {
+                    txn.changes.inboxes.insert(site);
                     txn.changes.sessions.push(requeued.session);
                 }
                 Ok(())
@@ -108,8 +108,8 @@ pub(crate) fn after(
 /// Where a requeued message went.
 pub(crate) struct Requeued {
     session: SessionKey,
-    /// Whether its session has a message that can be leased now and could not be before.
-    is_next: bool,
+    /// Its site, when its session has a message that can be leased now and could not be before.
+    leasable_in: Option<SiteKey>,
 }
 
 /// Puts a dead letter back into the inbox with no attempts counted.
@@ -118,7 +118,8 @@ pub(crate) struct Requeued {
 /// one is with an agent, and a session never has two.
 pub(crate) fn requeue(conn: &Connection, message: MessageId) -> Result<Requeued, StoreError> {
     let session = remove(conn, message)?;
-    let sql = "INSERT INTO inbox (session, message) VALUES (?1, ?2)";
+    let sql = "INSERT INTO inbox (session, message, site)
+               SELECT id, ?2, site FROM session WHERE id = ?1";
     conn.prepare_cached(sql)?.execute((session, message.0))?;
     let sql = "UPDATE inbox SET visible_at = NULL
                WHERE session = ?1 AND message > ?2 AND visible_at IS NOT NULL AND lease_id IS NULL";
@@ -126,9 +127,11 @@ pub(crate) fn requeue(conn: &Connection, message: MessageId) -> Result<Requeued,
     let sql = "UPDATE inbox SET visible_at = ?2
                WHERE session = ?1 AND message = (SELECT min(message) FROM inbox WHERE session = ?1)
                AND NOT EXISTS (
-                   SELECT 1 FROM inbox WHERE session = ?1 AND visible_at IS NOT NULL)";
-    let is_next = conn.prepare_cached(sql)?.execute((session, VISIBLE_ALWAYS))? > 0;
-    Ok(Requeued { session, is_next })
+                   SELECT 1 FROM inbox WHERE session = ?1 AND visible_at IS NOT NULL)
+               RETURNING site";
+    let mut promote = conn.prepare_cached(sql)?;
+    let leasable_in = promote.query_row((session, VISIBLE_ALWAYS), |row| row.get(0)).optional()?;
+    Ok(Requeued { session, leasable_in })
 }
 
 /// Takes a message off the dead letters; what was said stays. Returns its session.

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use super::drafts::Drafts;
 use super::inbox::{self, Open};
 use super::writer::Txn;
-use super::{Now, SessionKey, Store, StoreError, cancellation};
+use super::{Now, SessionKey, Store, StoreError, cancellation, sites};
 
 /// How many dead letters one transaction makes at most.
 const SWEEP_LIMIT: u32 = 256;
@@ -56,7 +56,7 @@ fn expire(
         dead_letters += 1;
     }
     // Whatever has become visible by the passing of time alone.
-    txn.changes.inbox = true;
+    txn.changes.inboxes.extend(sites::all(txn.conn)?);
     txn.changes.deadlines_swept = true;
     txn.changes.deadline_ms = next_deadline(txn.conn, now, over.len())?;
     Ok(dead_letters)
@@ -69,7 +69,7 @@ fn ended_leases(
     since_ms: i64,
     now: Now,
 ) -> Result<Vec<(SessionKey, MessageId)>, StoreError> {
-    let sql = "SELECT session, message FROM inbox
+    let sql = "SELECT session, message FROM site CROSS JOIN inbox ON inbox.site = site.id
                WHERE visible_at > ?1 AND visible_at <= ?2 AND lease_id IS NOT NULL
                AND NOT cancelled";
     let ended = conn
@@ -87,8 +87,8 @@ fn finished(
     max_attempts: u32,
     now: Now,
 ) -> Result<Vec<(MessageId, Open, Option<String>)>, StoreError> {
-    let sql = "SELECT message, session, attempts, lease_id, visible_at, cancelled, last_error
-               FROM inbox WHERE visible_at <= ?1 AND (attempts >= ?2 OR cancelled)
+    let sql = "SELECT message, session, inbox.site, attempts, lease_id, visible_at, cancelled, last_error
+               FROM site CROSS JOIN inbox ON inbox.site = site.id WHERE visible_at <= ?1 AND (attempts >= ?2 OR cancelled)
                ORDER BY visible_at, message LIMIT ?3";
     let finished = conn
         .prepare_cached(sql)?
@@ -104,6 +104,8 @@ fn next_deadline(conn: &Connection, now: Now, found: usize) -> Result<Option<i64
     if found == SWEEP_LIMIT as usize {
         return Ok(Some(now.steady_ms));
     }
-    let sql = "SELECT min(visible_at) FROM inbox WHERE visible_at > ?1";
+    let sql = "SELECT min(next) FROM (
+                   SELECT (SELECT min(visible_at) FROM inbox WHERE inbox.site = site.id
+                           AND visible_at > ?1) AS next FROM site)";
     Ok(conn.prepare_cached(sql)?.query_row([now.steady_ms], |row| row.get(0))?)
 }

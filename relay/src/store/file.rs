@@ -381,10 +381,12 @@ mod tests {
     fn filled(folder: &Path) -> PathBuf {
         let path = folder.join("relay.db");
         let (connection, _lock) = open(&path, NOW).unwrap();
-        let sql = "INSERT INTO session (public_id, uid, created_at, last_active, message_count)
-                   VALUES ('a-session', '00ff00ff00ff00ff', 1, 2, 1);
+        let sql = "INSERT INTO site (id, public_id, unanswered) VALUES (1, 'default', 'Sorry.');
+                   INSERT INTO session
+                       (public_id, site, uid, created_at, last_active, message_count)
+                   VALUES ('a-session', 1, '00ff00ff00ff00ff', 1, 2, 1);
                    INSERT INTO message (session, role, text, at) VALUES (1, 0, 'hello', 1);
-                   INSERT INTO inbox (session, message, visible_at) VALUES (1, 1, 1);";
+                   INSERT INTO inbox (session, message, site, visible_at) VALUES (1, 1, 1, 1);";
         connection.execute_batch(sql).unwrap();
         path
     }

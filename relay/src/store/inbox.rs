@@ -11,11 +11,8 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use super::drafts::Drafts;
 use super::rows::FILES;
 use super::writer::Txn;
-use super::{Now, OpenMessage, Page, Paged, SessionKey, Store, StoreError};
+use super::{Now, OpenMessage, Page, Paged, SessionKey, SiteKey, Store, StoreError};
 use super::{cancellation, rows};
-
-/// What the visitor is told of a message that was given up.
-const DEAD_LETTER_TEXT: &str = "Sorry, this message could not be answered. Please try again later.";
 
 /// The longest error text that is kept, in characters.
 const MAX_ERROR_CHARS: usize = 1_000;
@@ -52,6 +49,7 @@ pub struct Inbox {
 /// An open message as a change to it needs it.
 pub(super) struct Open {
     pub(super) session: SessionKey,
+    pub(super) site: SiteKey,
     pub(super) cancelled: bool,
     attempts: u32,
     lease: Option<LeaseId>,
@@ -75,19 +73,20 @@ pub struct Kept {
 }
 
 impl Store {
-    /// Leases up to `limit` visible messages, the longest visible first, at most the oldest of each
+    /// Leases up to `limit` visible messages of a site, the longest visible first, at most the oldest of each
     /// session. One that had `max_attempts` leases is left to the sweeper.
     ///
     /// # Errors
     /// Only the database's own.
     pub async fn lease(
         &self,
+        site: SiteKey,
         limit: u32,
         lease: Duration,
         max_attempts: u32,
         now: Now,
     ) -> Result<Vec<Leased>, StoreError> {
-        self.writer.run(move |txn| lease_visible(txn, limit, lease, max_attempts, now)).await
+        self.writer.run(move |txn| lease_visible(txn, site, limit, lease, max_attempts, now)).await
     }
 
     /// Keeps a lease: it runs out `lease` from now.
@@ -145,10 +144,11 @@ impl Store {
     /// Only the database's own.
     pub async fn open_messages(
         &self,
+        site: SiteKey,
         since: Option<Timestamp>,
         page: Page,
     ) -> Result<Paged<OpenMessage>, StoreError> {
-        self.readers.run(move |conn| open_messages(conn, since, page)).await
+        self.readers.run(move |conn| open_messages(conn, site, since, page)).await
     }
 
     /// The inbox in figures.
@@ -177,14 +177,15 @@ pub(super) fn enqueue(
     message: MessageId,
     now: Now,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO inbox (session, message, visible_at) VALUES (
-                   ?1, ?2, iif(EXISTS (SELECT 1 FROM inbox WHERE session = ?1), NULL, ?3)
-               ) RETURNING visible_at IS NOT NULL";
-    let visible: bool = txn
+    let sql = "INSERT INTO inbox (session, message, site, visible_at)
+               SELECT id, ?2, site, iif(EXISTS (SELECT 1 FROM inbox WHERE session = ?1), NULL, ?3)
+               FROM session WHERE id = ?1
+               RETURNING iif(visible_at IS NULL, NULL, site)";
+    let visible: Option<SiteKey> = txn
         .conn
         .prepare_cached(sql)?
         .query_row((session, message.0, now.steady_ms), |row| row.get(0))?;
-    txn.changes.inbox |= visible;
+    txn.changes.inboxes.extend(visible);
     Ok(())
 }
 
@@ -201,9 +202,11 @@ pub(super) fn dequeue(
     let sql = "UPDATE inbox SET visible_at = ?2, hidden_ms = 0
                WHERE session = ?1 AND message = (SELECT min(message) FROM inbox WHERE session = ?1)
                AND NOT EXISTS (
-                   SELECT 1 FROM inbox WHERE session = ?1 AND visible_at IS NOT NULL)";
-    let promoted = txn.conn.prepare_cached(sql)?.execute((session, now.steady_ms))?;
-    txn.changes.inbox |= promoted > 0;
+                   SELECT 1 FROM inbox WHERE session = ?1 AND visible_at IS NOT NULL)
+               RETURNING site";
+    let mut promote = txn.conn.prepare_cached(sql)?;
+    let promoted = promote.query_row((session, now.steady_ms), |row| row.get(0)).optional()?;
+    txn.changes.inboxes.extend::<Option<SiteKey>>(promoted);
     Ok(())
 }
 
@@ -217,7 +220,7 @@ pub(super) fn find_open(
     lease: Option<&LeaseId>,
     now: Now,
 ) -> Result<Open, StoreError> {
-    let sql = "SELECT inbox.session, attempts, lease_id, visible_at, cancelled FROM message
+    let sql = "SELECT inbox.session, site, attempts, lease_id, visible_at, cancelled FROM message
                JOIN inbox ON inbox.session = message.session AND inbox.message = message.id
                WHERE message.id = ?1";
     let open = conn.prepare_cached(sql)?.query_row([message.0], open).optional()?;
@@ -238,7 +241,7 @@ pub(super) fn find_in_session(
     message: MessageId,
     session: SessionKey,
 ) -> Result<Open, StoreError> {
-    let sql = "SELECT session, attempts, lease_id, visible_at, cancelled FROM inbox
+    let sql = "SELECT session, site, attempts, lease_id, visible_at, cancelled FROM inbox
                WHERE session = ?1 AND message = ?2";
     let key = (session, message.0);
     if let Some(open) = conn.prepare_cached(sql)?.query_row(key, open).optional()? {
@@ -252,6 +255,7 @@ pub(super) fn find_in_session(
 pub(super) fn open(row: &Row<'_>) -> rusqlite::Result<Open> {
     Ok(Open {
         session: row.get("session")?,
+        site: row.get("site")?,
         cancelled: row.get("cancelled")?,
         attempts: row.get("attempts")?,
         lease: row.get::<_, Option<String>>("lease_id")?.and_then(|id| id.try_into().ok()),
@@ -275,6 +279,7 @@ fn why_not_open(conn: &Connection, message: MessageId) -> Result<StoreError, Sto
 
 fn lease_visible(
     txn: &mut Txn<'_>,
+    site: SiteKey,
     limit: u32,
     lease: Duration,
     max_attempts: u32,
@@ -284,7 +289,7 @@ fn lease_visible(
                SET visible_at = :until, hidden_ms = :lease, attempts = attempts + 1, lease_id = lower(hex(randomblob(16)))
                WHERE (session, message) IN (
                    SELECT session, message FROM inbox
-                   WHERE visible_at <= :now AND attempts < :max_attempts AND NOT cancelled
+                   WHERE site = :site AND visible_at <= :now AND attempts < :max_attempts AND NOT cancelled
                    ORDER BY visible_at, message LIMIT :limit)
                RETURNING session, message, lease_id";
     let taken: Vec<(SessionKey, i64, String)> = txn
@@ -292,6 +297,7 @@ fn lease_visible(
         .prepare_cached(sql)?
         .query_map(
             named_params! {
+                ":site": site,
                 ":until": after(now, lease),
                 ":lease": millis(lease),
                 ":now": now.steady_ms,
@@ -384,7 +390,9 @@ fn give_back(
     let (visible_at, hidden_ms) = (after(now, nack.retry_after), millis(nack.retry_after));
     let row = (open.session, message.0, visible_at, hidden_ms, error);
     txn.conn.prepare_cached(sql)?.execute(row)?;
-    txn.changes.inbox |= nack.retry_after.is_zero();
+    if nack.retry_after.is_zero() {
+        txn.changes.inboxes.insert(open.site);
+    }
     txn.changes.deadline_ms = Some(visible_at);
     txn.changes.sessions.push(open.session);
     txn.changes.leases_ended.push(message);
@@ -409,9 +417,10 @@ pub(super) fn dead_letter(
         now.wall_ms,
     ))?;
     dequeue(txn, open.session, message, now)?;
-    let sql = "INSERT INTO message (session, role, text, answers, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let sql = "INSERT INTO message (session, role, text, answers, at)
+               SELECT ?1, ?2, unanswered, ?3, ?4 FROM site WHERE id = ?5";
     let role = rows::role_number(Role::System);
-    let notice = (open.session, role, DEAD_LETTER_TEXT, message.0, now.wall_ms);
+    let notice = (open.session, role, message.0, now.wall_ms, open.site);
     txn.conn.prepare_cached(sql)?.execute(notice)?;
     txn.changes.sessions.push(open.session);
     Ok(())
@@ -419,23 +428,24 @@ pub(super) fn dead_letter(
 
 fn open_messages(
     conn: &Connection,
+    site: SiteKey,
     since: Option<Timestamp>,
     page: Page,
 ) -> Result<Paged<OpenMessage>, StoreError> {
     let snapshot = conn.unchecked_transaction()?;
     let since = since.map_or(i64::MIN, Timestamp::as_millisecond);
-    let sql =
-        "SELECT count(*) FROM inbox JOIN message ON message.id = inbox.message WHERE at >= ?1";
-    let total = snapshot.prepare_cached(sql)?.query_row([since], |row| row.get(0))?;
+    let sql = "SELECT count(*) FROM inbox JOIN message ON message.id = inbox.message
+               WHERE site = ?1 AND at >= ?2";
+    let total = snapshot.prepare_cached(sql)?.query_row((site, since), |row| row.get(0))?;
     let sql = format!(
         "SELECT message.*, {FILES}, session.public_id, uid, attempts FROM inbox
          JOIN message ON message.id = inbox.message
          JOIN session ON session.id = inbox.session
-         WHERE at >= ?1 ORDER BY message.id LIMIT ?2 OFFSET ?3"
+         WHERE inbox.site = ?1 AND at >= ?2 ORDER BY message.id LIMIT ?3 OFFSET ?4"
     );
     let rows = snapshot
         .prepare_cached(&sql)?
-        .query_map((since, page.limit, page.offset), open_message)?
+        .query_map((site, since, page.limit, page.offset), open_message)?
         .collect::<rusqlite::Result<_>>()?;
     Ok(Paged { rows, total })
 }

@@ -5,12 +5,14 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::rows::{self, SessionRef};
 use super::sessions::{add_token, metadata_text};
-use super::{FreshSession, IdempotencyKey, Now, SessionKey, Store, StoreError};
+use super::{FreshSession, IdempotencyKey, Now, SessionKey, SiteKey, Store, StoreError};
 use crate::secret::SecretHash;
 
 /// A session that a visitor asks for.
 #[derive(Debug, Clone)]
 pub struct NewSession {
+    /// The site it is for.
+    pub site: SiteKey,
     /// An earlier session's token, if the visitor has one.
     pub token: Option<SecretHash>,
     /// What came with it.
@@ -59,12 +61,13 @@ fn open(
     if new.idempotency.is_some_and(|key| !key.may_open) {
         return Err(StoreError::WeakOpeningKey);
     }
-    if let Some(opened) = find_opened(conn, new.idempotency)? {
+    if let Some(opened) = find_opened(conn, new.site, new.idempotency)? {
         add_token(conn, opened.key, &fresh.token, now)?;
         return Ok(Opened { session: opened.id, uid: opened.uid, new_visitor });
     }
     let row = Row {
         id: fresh.id,
+        site: new.site,
         uid: earlier.map_or(fresh.uid, |holder| holder.uid),
         ip_address: new.ip_address.as_deref(),
         metadata: metadata_text(new.metadata.as_ref()),
@@ -77,6 +80,7 @@ fn open(
 /// A session as it is stored first.
 pub(super) struct Row<'a> {
     pub(super) id: SessionId,
+    pub(super) site: SiteKey,
     pub(super) uid: Uid,
     pub(super) ip_address: Option<&'a str>,
     pub(super) metadata: Option<String>,
@@ -91,11 +95,13 @@ pub(super) fn insert(
     now: Now,
 ) -> Result<SessionKey, StoreError> {
     let sql = "INSERT INTO session
-                   (public_id, uid, created_at, last_active, ip_address, metadata, opening_key)
-               VALUES (:id, :uid, :now, :now, :ip, :metadata, :key) RETURNING id";
+                   (public_id, site, uid, created_at, last_active, ip_address, metadata,
+                    opening_key)
+               VALUES (:id, :site, :uid, :now, :now, :ip, :metadata, :key) RETURNING id";
     let key = conn.prepare_cached(sql)?.query_row(
         named_params! {
             ":id": row.id.as_str(),
+            ":site": row.site,
             ":uid": row.uid.as_str(),
             ":now": now.wall_ms,
             ":ip": row.ip_address,
@@ -111,9 +117,11 @@ pub(super) fn insert(
 /// The session that an idempotency key opened before.
 pub(super) fn find_opened(
     conn: &Connection,
+    site: SiteKey,
     key: Option<IdempotencyKey>,
 ) -> Result<Option<SessionRef>, StoreError> {
     let Some(key) = key.filter(|key| key.may_open) else { return Ok(None) };
-    let sql = "SELECT id AS key, public_id, uid FROM session WHERE opening_key = ?1";
-    Ok(conn.prepare_cached(sql)?.query_row([key], rows::session_ref).optional()?)
+    let sql = "SELECT id AS key, public_id, uid FROM session
+               WHERE site = ?1 AND opening_key = ?2";
+    Ok(conn.prepare_cached(sql)?.query_row((site, key), rows::session_ref).optional()?)
 }

@@ -5,12 +5,14 @@ use postern_shared::{FileId, LeaseId, MessageId, SessionId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::writer::Txn;
-use super::{IdempotencyKey, Now, SessionKey, Store, StoreError, inbox, rows, uploads};
+use super::{IdempotencyKey, Now, SessionKey, SiteKey, Store, StoreError, inbox, rows, uploads};
 
 /// A reply on its way in.
 #[derive(Debug, Clone)]
 pub struct NewReply {
-    /// The session it goes to.
+    /// The site of whoever sends it.
+    pub site: SiteKey,
+    /// The session it goes to, one of that site.
     pub session: SessionId,
     /// The text as it was sent.
     pub text: String,
@@ -43,7 +45,7 @@ impl Store {
 }
 
 fn post(txn: &mut Txn<'_>, reply: &NewReply, now: Now) -> Result<MessageId, StoreError> {
-    let session = rows::session_key(txn.conn, &reply.session)?;
+    let session = rows::session_key(txn.conn, Some(reply.site), &reply.session)?;
     if let Some(earlier) = find_repeat(txn.conn, session, reply)? {
         return Ok(earlier);
     }

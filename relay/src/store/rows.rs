@@ -3,13 +3,13 @@
 use postern_shared::files::File;
 use postern_shared::operator::Ratings;
 use postern_shared::visitor::{Rating, Role};
-use postern_shared::{Cursor, MessageId, Metadata, SessionId, Timestamp, Uid};
+use postern_shared::{Cursor, MessageId, Metadata, SessionId, SiteId, Timestamp, Uid};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
-use super::{StoreError, timestamp};
+use super::{SiteKey, StoreError, timestamp};
 use crate::secret::SecretHash;
 
 pub use postern_shared::visitor::Entry;
@@ -100,6 +100,8 @@ pub struct SessionRow {
     pub key: SessionKey,
     /// Its id.
     pub id: SessionId,
+    /// Its site.
+    pub site: SiteId,
     /// Its visitor.
     pub uid: Uid,
     /// When it was opened.
@@ -251,10 +253,14 @@ pub(super) fn token_holder(
         .ok_or(StoreError::UnknownToken)
 }
 
-/// The session of this name.
-pub(super) fn session_key(conn: &Connection, id: &SessionId) -> Result<SessionKey, StoreError> {
-    let sql = "SELECT id FROM session WHERE public_id = ?1";
-    let found = conn.prepare_cached(sql)?.query_row([id.as_str()], |row| row.get(0));
+/// The session of this name; of one site only, when one is named.
+pub(super) fn session_key(
+    conn: &Connection,
+    site: Option<SiteKey>,
+    id: &SessionId,
+) -> Result<SessionKey, StoreError> {
+    let sql = "SELECT id FROM session WHERE public_id = ?1 AND site = coalesce(?2, site)";
+    let found = conn.prepare_cached(sql)?.query_row((id.as_str(), site), |row| row.get(0));
     found.optional()?.ok_or(StoreError::UnknownSession)
 }
 

@@ -8,14 +8,16 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use super::rows::{self, SessionRef};
 use super::writer::Txn;
 use super::{
-    IdempotencyKey, Now, Page, Paged, SessionKey, SessionRow, Store, StoreError, inbox, opening,
-    uploads,
+    IdempotencyKey, Now, Page, Paged, SessionKey, SessionRow, SiteKey, Store, StoreError, inbox,
+    opening, sites, uploads,
 };
 use crate::secret::SecretHash;
 
 /// A visitor's message on its way in.
 #[derive(Debug, Clone)]
 pub struct NewMessage {
+    /// The site it was sent on.
+    pub site: SiteKey,
     /// The session asked for; `None` opens one.
     pub session: Option<SessionId>,
     /// The token that came with it.
@@ -105,7 +107,7 @@ fn accept(
     {
         return accept_in(txn, message, holder, now);
     }
-    if let Some(opened) = opening::find_opened(txn.conn, message.idempotency)? {
+    if let Some(opened) = opening::find_opened(txn.conn, message.site, message.idempotency)? {
         return repeat_opening(txn, message, opened, &fresh, now);
     }
     if let Some(asked) = &message.session
@@ -176,6 +178,7 @@ fn open_session(
     let new_visitor = earlier.is_none();
     let row = opening::Row {
         id: message.session.clone().unwrap_or(fresh.id),
+        site: message.site,
         uid: earlier.map_or(fresh.uid, |holder| holder.uid),
         ip_address: message.ip_address.as_deref(),
         metadata: metadata_text(message.metadata.as_ref()),
@@ -286,19 +289,25 @@ fn sessions(
     let since = active_since.map_or(i64::MIN, Timestamp::as_millisecond);
     let sql = "SELECT count(*) FROM session WHERE last_active >= ?1";
     let total = snapshot.prepare_cached(sql)?.query_row([since], |row| row.get(0))?;
-    let sql = "SELECT * FROM session WHERE last_active >= ?1 ORDER BY id DESC LIMIT ?2 OFFSET ?3";
+    let sql =
+        format!("{SESSION} WHERE last_active >= ?1 ORDER BY session.id DESC LIMIT ?2 OFFSET ?3");
     let rows = snapshot
-        .prepare_cached(sql)?
+        .prepare_cached(&sql)?
         .query_map((since, page.limit, page.offset), session_row)?
         .collect::<rusqlite::Result<_>>()?;
     Ok(Paged { rows, total })
 }
+
+/// Whole rows for [`session_row`].
+pub(super) const SESSION: &str = "SELECT session.*, site.public_id AS site_id FROM session
+    JOIN site ON site.id = session.site";
 
 /// A whole row of the `session` table.
 pub(super) fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
     Ok(SessionRow {
         key: row.get("id")?,
         id: rows::id(row, "public_id")?,
+        site: sites::id(row)?,
         uid: rows::id(row, "uid")?,
         created_at: rows::moment(row, "created_at")?,
         last_active: rows::moment(row, "last_active")?,

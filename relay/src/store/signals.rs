@@ -2,14 +2,14 @@
 //!
 //! Register first, then query, then wait: a change between the query and the wait is never missed.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use postern_shared::MessageId;
 use tokio::sync::{Notify, watch};
 
-use super::{SessionKey, Store};
+use super::{SessionKey, SiteKey, Store};
 
 /// What a transaction changed that somebody may be waiting for.
 #[derive(Debug, Default)]
@@ -20,8 +20,8 @@ pub(super) struct Changes {
     pub(super) leases_ended: Vec<MessageId>,
     /// Leased messages to which the visitor wants no reply any more.
     pub(super) cancelled: Vec<MessageId>,
-    /// A message may be leased that could not be before.
-    pub(super) inbox: bool,
+    /// Sites of which a message may be leased that could not be before.
+    pub(super) inboxes: BTreeSet<SiteKey>,
     /// The earliest deadline that was set, on the steady clock.
     pub(super) deadline_ms: Option<i64>,
     /// The deadlines known before have been looked at: only `deadline_ms` counts from here on.
@@ -33,7 +33,7 @@ impl Changes {
         self.sessions.extend(other.sessions);
         self.leases_ended.extend(other.leases_ended);
         self.cancelled.extend(other.cancelled);
-        self.inbox |= other.inbox;
+        self.inboxes.extend(other.inboxes);
         self.deadlines_swept |= other.deadlines_swept;
         // A sweep read the deadlines of the transactions before it, so the earlier one is right.
         self.deadline_ms = self.deadline_ms.into_iter().chain(other.deadline_ms).min();
@@ -51,7 +51,7 @@ struct Marks {
 #[derive(Debug)]
 pub(super) struct Signals {
     sessions: Mutex<HashMap<SessionKey, watch::Sender<Marks>>>,
-    inbox: Notify,
+    inboxes: Mutex<HashMap<SiteKey, Arc<Notify>>>,
     /// The next moment at which something happens by the passing of time alone; `i64::MAX` when
     /// nothing will.
     deadline_ms: watch::Sender<i64>,
@@ -61,7 +61,7 @@ impl Default for Signals {
     fn default() -> Self {
         Self {
             sessions: Mutex::default(),
-            inbox: Notify::new(),
+            inboxes: Mutex::default(),
             deadline_ms: watch::channel(i64::MAX).0,
         }
     }
@@ -70,8 +70,8 @@ impl Default for Signals {
 impl Signals {
     /// Wakes whoever waits for one of these changes.
     pub(super) fn announce(&self, changes: Changes) {
-        if changes.inbox {
-            self.inbox.notify_waiters();
+        for site in changes.inboxes {
+            self.inbox(site).notify_waiters();
         }
         let deadline_ms = changes.deadline_ms.unwrap_or(i64::MAX);
         self.deadline_ms.send_if_modified(|known| {
@@ -97,6 +97,11 @@ impl Signals {
         if let Some(sender) = self.lock().get(&session) {
             sender.send_modify(|marks| marks.written += 1);
         }
+    }
+
+    fn inbox(&self, site: SiteKey) -> Arc<Notify> {
+        let mut inboxes = self.inboxes.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(inboxes.entry(site).or_default())
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionKey, watch::Sender<Marks>>> {
@@ -155,9 +160,9 @@ impl Store {
         Subscription { signals: Arc::clone(&self.signals), session, receiver: Some(receiver), seen }
     }
 
-    /// Registers for a message that can be leased; await it after having looked.
-    pub fn inbox_changed(&self) -> impl Future<Output = ()> + '_ {
-        self.signals.inbox.notified()
+    /// Registers for a message of a site that can be leased; await it after having looked.
+    pub fn inbox_changed(&self, site: SiteKey) -> impl Future<Output = ()> + use<> {
+        self.signals.inbox(site).notified_owned()
     }
 
     /// The next moment, on the steady clock in milliseconds, at which [`Store::expire_leases`] has

@@ -6,7 +6,7 @@ use postern_shared::{FileId, MessageId, SessionId};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::writer::Txn;
-use super::{IdempotencyKey, Now, SessionKey, Store, StoreError, rows};
+use super::{IdempotencyKey, Now, SessionKey, SiteKey, Store, StoreError, rows};
 
 /// A file on its way in, whose bytes are on disk.
 #[derive(Debug, Clone)]
@@ -43,12 +43,16 @@ impl Store {
         self.readers.run(move |conn| find(conn, session, &id)).await
     }
 
-    /// The session of this name, for those who need no token.
+    /// The session of this name, for those who need no token; of one site only, when one is named.
     ///
     /// # Errors
     /// [`StoreError::UnknownSession`].
-    pub async fn session_key(&self, id: SessionId) -> Result<SessionKey, StoreError> {
-        self.readers.run(move |conn| rows::session_key(conn, &id)).await
+    pub async fn session_key(
+        &self,
+        site: Option<SiteKey>,
+        id: SessionId,
+    ) -> Result<SessionKey, StoreError> {
+        self.readers.run(move |conn| rows::session_key(conn, site, &id)).await
     }
 
     /// Forgets the files that went with nothing and were stored before a moment of the steady clock,

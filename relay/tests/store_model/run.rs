@@ -8,8 +8,11 @@ mod watcher;
 use std::fmt::Debug;
 
 use futures_util::FutureExt;
-use postern_relay::store::{NewMessage, NewReply, Now, Page, Paged, SessionKey, Store, StoreError};
-use postern_shared::{LeaseId, MessageId};
+use postern_relay::sites::Site;
+use postern_relay::store::{
+    NewMessage, NewReply, Now, OpenError, Page, Paged, SessionKey, SiteKey, Store, StoreError,
+};
+use postern_shared::{LeaseId, MessageId, SiteId};
 use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use tempfile::TempDir;
@@ -26,6 +29,7 @@ const START: Now = Now { wall_ms: 1_800_000_000_000, steady_ms: 1_800_000_000_00
 pub(crate) struct Run {
     folder: TempDir,
     store: Store,
+    site: SiteKey,
     model: Model,
     keys: Vec<SessionKey>,
     watchers: Vec<Watcher>,
@@ -42,11 +46,19 @@ enum Call {
     Reply(NewReply),
 }
 
+/// The database in a folder, for the one site that there is.
+fn open(folder: &TempDir, now: Now) -> Result<Store, OpenError> {
+    let sites = [Site::only(None).stored()];
+    Store::open(&folder.path().join("relay.db"), &sites, now).map(|(store, _)| store)
+}
+
 impl Run {
     pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let store = open(&folder, START).expect("a database");
         Self {
-            store: Store::open(&folder.path().join("relay.db"), START).expect("a database"),
+            site: store.site(&SiteId::default()).expect("the only site"),
+            store,
             folder,
             model: Model::new(START),
             keys: Vec::new(),
@@ -61,7 +73,7 @@ impl Run {
     /// Does one thing, then checks what is open and who was told.
     pub(crate) async fn step(&mut self, op: Op) -> Checked {
         let store = self.store.clone();
-        let woken = store.inbox_changed();
+        let woken = store.inbox_changed(self.site);
         let (leasable, swept_at) = (self.model.leasable(), self.model.swept_at);
         let before = self.model.views();
         self.model.may_tell = None;

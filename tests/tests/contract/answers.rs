@@ -418,6 +418,7 @@ async fn the_operator_sees_sessions_and_what_was_said() {
               "up": 0
             },
             "response_count": 2,
+            "site": "default",
             "uid": "[uid]"
           }
         ]
@@ -465,6 +466,7 @@ async fn the_operator_sees_sessions_and_what_was_said() {
             "up": 0
           },
           "response_count": 2,
+          "site": "default",
           "uid": "[uid]"
         }
       },

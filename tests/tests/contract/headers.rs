@@ -48,7 +48,7 @@ async fn a_version_of_the_widget_is_kept_for_ever_and_only_that() {
         assert_eq!(answer.status, StatusCode::OK);
         answer.headers["cache-control"].to_str().unwrap().to_owned()
     };
-    let line = postern_relay::script_line(&"https://relay.example/chat/".parse().unwrap());
+    let line = postern_relay::script_line(&"https://relay.example/chat/".parse().unwrap(), None);
     let version = line.split("?v=").nth(1).unwrap().split('"').next().unwrap();
     assert!(line.starts_with("<script src=\"https://relay.example/chat/widget.js?v="), "{line}");
     let pinned = caching(&format!("//widget.js?v={version}")).await;
@@ -152,7 +152,7 @@ async fn a_page_of_any_origin_may_make_the_visitors_calls() {
         let answer = Answer::to(preflight(&calls, path)).await;
         assert!(answer.status.is_success(), "{path}: {}", answer.status);
         assert!(answer.headers.contains_key("x-request-id"), "{path}");
-        assert_eq!(answer.headers["access-control-allow-origin"], "*", "{path}");
+        assert_eq!(answer.headers["access-control-allow-origin"], ORIGIN, "{path}");
         let allowed = words(&answer, "access-control-allow-headers");
         for header in ["authorization", "content-type", "idempotency-key", "last-event-id"] {
             assert!(allowed.contains(header), "{path}: {header}");
@@ -170,7 +170,7 @@ async fn a_page_can_read_what_its_calls_were_answered() {
     let calls = visitor.calls();
     let stream = calls.request(Method::GET, &format!("/sessions/{}/events", visitor.session()));
     let stream = stream.header("origin", ORIGIN).send().await.unwrap();
-    assert_eq!(stream.headers()["access-control-allow-origin"], "*");
+    assert_eq!(stream.headers()["access-control-allow-origin"], ORIGIN);
 
     let requests = [
         (calls.request(Method::POST, "/messages").body(r#"{"message":"hi"}"#), 200),
@@ -183,7 +183,7 @@ async fn a_page_can_read_what_its_calls_were_answered() {
     for (request, status) in requests {
         let answer = Answer::to(request.header("origin", ORIGIN)).await;
         assert_eq!(answer.status, status);
-        assert_eq!(answer.headers["access-control-allow-origin"], "*", "{status}");
+        assert_eq!(answer.headers["access-control-allow-origin"], ORIGIN, "{status}");
         let exposed = words(&answer, "access-control-expose-headers");
         assert!(exposed.contains("x-request-id") && exposed.contains("retry-after"), "{status}");
     }

@@ -3,7 +3,7 @@
 use postern_relay::store::{News, OpenMessage, SessionKey, SessionRow, StoreError, Waiting};
 use postern_shared::operator::Ratings;
 use postern_shared::visitor::{Entry, MessageState, Rating, Role};
-use postern_shared::{Cursor, MessageId};
+use postern_shared::{Cursor, MessageId, SiteId};
 
 use super::{Draft, IP_ADDRESS, Model, Said, Session};
 
@@ -124,6 +124,7 @@ impl Model {
         SessionRow {
             key,
             id: id.clone(),
+            site: SiteId::default(),
             uid: uid.clone(),
             created_at: *created_at,
             last_active: *last_active,

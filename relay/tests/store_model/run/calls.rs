@@ -6,7 +6,6 @@ use std::time::Duration;
 use postern_relay::secret::SecretHash;
 use postern_relay::store::{
     Feedback, FreshSession, IdempotencyKey, Kept, Nack, NewChunk, NewFile, NewMessage, NewReply,
-    Store,
 };
 use postern_shared::files::File;
 use postern_shared::visitor::Role;
@@ -121,7 +120,7 @@ impl Run {
 
     pub(super) async fn lease(&mut self, limit: u32, lasts_ms: i64) -> Checked {
         let now = self.model.now;
-        let leased = self.store.lease(limit, span(lasts_ms), MAX_ATTEMPTS, now).await?;
+        let leased = self.store.lease(self.site, limit, span(lasts_ms), MAX_ATTEMPTS, now).await?;
         let messages: Vec<_> = leased.iter().map(|leased| leased.message.clone()).collect();
         prop_assert_eq!(messages, self.model.lease(limit, lasts_ms));
         for leased in leased {
@@ -181,7 +180,7 @@ impl Run {
     pub(super) async fn reopen(&mut self) -> Checked {
         self.store.close().await;
         self.model.reopen();
-        self.store = Store::open(&self.folder.path().join("relay.db"), self.model.now)?;
+        self.store = super::open(&self.folder, self.model.now)?;
         self.sweep().await?;
         self.settle().await;
         self.watchers = self.keys.iter().map(|key| Watcher::new(&self.store, *key)).collect();

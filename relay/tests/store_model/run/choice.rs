@@ -19,6 +19,7 @@ impl Run {
         let page = || (String::from("page"), "/".into());
         let files = self.model.waiting_files(session.as_ref(), Role::Visitor, files);
         NewMessage {
+            site: self.site,
             session,
             token,
             text: TEXTS[text].into(),
@@ -38,6 +39,7 @@ impl Run {
         let session = astray.map_or(its_own, |to| self.session(to));
         let files = self.model.waiting_files(session.as_ref(), Role::Agent, files);
         NewReply {
+            site: self.site,
             session: session.unwrap_or_else(|| session_id("nobody")),
             text: TEXTS[text].into(),
             answers,

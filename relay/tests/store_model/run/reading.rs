@@ -23,7 +23,7 @@ impl Run {
         let open = self.model.open_messages();
         let figures = Inbox { open: open.len() as u64, oldest: open.first().map(|open| open.at) };
         prop_assert_eq!(self.store.inbox().await?, figures);
-        same(self.store.open_messages(None, ALL).await, Ok(paged(open, ALL)))
+        same(self.store.open_messages(self.site, None, ALL).await, Ok(paged(open, ALL)))
     }
 
     /// Compares all that is stored, and counts: what was accepted waits, has its one answer, or is
@@ -94,7 +94,7 @@ impl Run {
         same(self.store.sessions(Some(since), page).await, Ok(paged(active, page)))?;
         let mut open = self.model.open_messages();
         open.retain(|open| open.at >= since);
-        same(self.store.open_messages(Some(since), page).await, Ok(paged(open, page)))?;
+        same(self.store.open_messages(self.site, Some(since), page).await, Ok(paged(open, page)))?;
         let letters = paged(self.model.dead_letters(), page);
         same(self.store.dead_letters(page).await, Ok(letters))?;
         let id = self.message(Which::DeadLetter(position));

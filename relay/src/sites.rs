@@ -1,0 +1,92 @@
+//! Sites: whose pages may reach the relay, and what is particular to each.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use postern_shared::SiteId;
+
+use crate::origins::Origins;
+use crate::presence::Presence;
+use crate::secret::SecretHash;
+use crate::store::{NewSite, SiteKey};
+
+/// What a visitor is told of a message that was given up, in English.
+const UNANSWERED: &str = "Sorry, this message could not be answered. Please try again later.";
+
+/// A site as it is configured.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Its id, which the embed line names.
+    pub id: SiteId,
+    /// The pages that may reach the relay.
+    pub origins: Origins,
+    /// Its poller's key, when the configuration has it; `postern-relay keys` makes others.
+    pub api_key: Option<SecretHash>,
+    /// What its visitors are told.
+    pub texts: Texts,
+}
+
+/// What the relay itself says to a site's visitors.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Texts {
+    /// Of a message that was given up.
+    pub unanswered: String,
+}
+
+impl Default for Texts {
+    fn default() -> Self {
+        Self { unanswered: UNANSWERED.into() }
+    }
+}
+
+impl Site {
+    /// The site of a relay that has no other: pages of any origin reach it.
+    pub fn only(api_key: Option<SecretHash>) -> Self {
+        Self { id: SiteId::default(), origins: Origins::any(), api_key, texts: Texts::default() }
+    }
+
+    /// What the store has to know of it.
+    pub fn stored(&self) -> NewSite {
+        NewSite { id: self.id.clone(), unanswered: self.texts.unanswered.clone() }
+    }
+}
+
+/// A site while the relay serves it.
+#[derive(Debug)]
+pub(crate) struct ServedSite {
+    pub(crate) site: Site,
+    pub(crate) key: SiteKey,
+    pub(crate) presence: Presence,
+}
+
+/// The sites that are served; cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Sites(Arc<Vec<Arc<ServedSite>>>, Arc<HashMap<SiteKey, usize>>);
+
+impl Sites {
+    pub(crate) fn new(sites: Vec<ServedSite>) -> Self {
+        let by_key = sites.iter().enumerate().map(|(place, site)| (site.key, place)).collect();
+        Self(Arc::new(sites.into_iter().map(Arc::new).collect()), Arc::new(by_key))
+    }
+
+    /// The site that a page names; where it names none, the only one or `default`.
+    pub(crate) fn named(&self, name: Option<&str>) -> Option<&Arc<ServedSite>> {
+        match (name, self.0.as_slice()) {
+            (None, [only]) => Some(only),
+            (name, sites) => {
+                let default = SiteId::default();
+                let name = name.unwrap_or(default.as_str());
+                sites.iter().find(|served| served.site.id.as_str() == name)
+            }
+        }
+    }
+
+    pub(crate) fn of_key(&self, key: SiteKey) -> Option<&Arc<ServedSite>> {
+        self.1.get(&key).and_then(|place| self.0.get(*place))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<ServedSite>> {
+        self.0.iter()
+    }
+}
