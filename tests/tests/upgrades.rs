@@ -22,7 +22,7 @@ const ANY_PORT: SocketAddr =
 const ROWS_OF_VERSION_1: &str = r#"
     INSERT INTO site VALUES
         (1, 'default', 'Sorry, this message could not be answered. Please try again later.');
-    INSERT INTO key VALUES (1, 'home', 1, x'dd', 1000, 2000, NULL);
+    INSERT INTO key VALUES (1, 'home', 1, zeroblob(32), 1000, 2000, NULL);
     INSERT INTO session
         (id, public_id, site, uid, created_at, last_active, message_count, response_count, ip_address,
          metadata, opening_key)
