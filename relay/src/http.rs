@@ -88,6 +88,7 @@ fn visitor_calls() -> Router<App> {
         .route("/messages/{message_id}/feedback", post(visitor::give_feedback))
         .route("/responses/{session_id}", get(visitor::list_responses))
         .route("/sessions", post(visitor::open_session))
+        .route("/sessions/{session_id}/revoke", post(visitor::revoke_session))
         .route("/sessions/{session_id}/files", post(files::upload_file))
         .route("/sessions/{session_id}/files/{file_id}", get(files::download_file))
         .route("/sessions/{session_id}/events", get(events::stream_events))

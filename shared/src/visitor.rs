@@ -198,3 +198,11 @@ pub struct Transcript {
     /// Whether there are older entries; ask for them with `before` set to the first entry's id.
     pub has_more: bool,
 }
+
+/// The answer to `POST /sessions/{session_id}/revoke`, which a visitor may call with the session's
+/// token and the operator with an admin key: no token of the session opens it any more.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionRevoked {
+    /// The session, whose conversation stays.
+    pub session_id: SessionId,
+}

@@ -1,5 +1,6 @@
 //! Raw calls of the wire, for what no client of ours would send.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use postern_shared::poller::{Leased, LeasedMessage};
@@ -7,6 +8,8 @@ use postern_shared::{BASE_PATH, Failure, IDEMPOTENCY_KEY, SessionId, Success};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use crate::eventually;
 
 /// Calls one relay with one credential, or none.
 #[derive(Debug, Clone)]
@@ -67,6 +70,16 @@ impl Caller {
         request
     }
 
+    /// Waits, with an operator's key, until pollers' calls for messages are held.
+    ///
+    /// # Panics
+    /// When there are never this many.
+    pub async fn sees_lease_calls_held(&self, number: usize) {
+        let line = format!("postern_relay_lease_calls_held {number}");
+        eventually("the held calls", async || self.get("//metrics").await.text().contains(&line))
+            .await;
+    }
+
     /// Posts JSON.
     pub async fn post(&self, path: &str, body: &Value) -> Answer {
         Answer::to(self.request(Method::POST, path).json(body)).await
@@ -116,6 +129,11 @@ impl Answer {
         Self { status, headers, body }
     }
 
+    /// The body as text.
+    pub fn text(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.body)
+    }
+
     /// The body as JSON.
     ///
     /// # Panics
@@ -130,8 +148,7 @@ impl Answer {
     /// When it is no success, or of another shape.
     #[track_caller]
     pub fn data<T: DeserializeOwned>(&self) -> T {
-        let shown = String::from_utf8_lossy(&self.body);
-        assert_eq!(self.status, StatusCode::OK, "{shown}");
+        assert_eq!(self.status, StatusCode::OK, "{}", self.text());
         let success: Success<T> = serde_json::from_slice(&self.body).expect("a success");
         success.data
     }

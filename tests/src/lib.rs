@@ -8,6 +8,7 @@
 mod agent;
 mod caller;
 mod chaos;
+mod configured;
 pub mod faults;
 mod poller;
 mod process;
@@ -21,6 +22,7 @@ use std::time::Duration;
 pub use agent::{Asked, TestAgent, Writing};
 pub use caller::{Answer, Caller};
 pub use chaos::{ChaosProxy, Fault};
+pub use configured::ConfiguredRelay;
 pub use poller::{TestPoller, short_leases};
 pub use process::{Process, binary};
 pub use relay::TestRelay;

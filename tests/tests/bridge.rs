@@ -291,11 +291,7 @@ async fn shutting_down_ends_long_polls_and_streams_at_once() {
         let answer = poller.post("/inbox/lease", &json!({ "wait_seconds": 30 })).await;
         answer.data::<serde_json::Value>()
     });
-    eventually("the held call", async || {
-        let metrics = relay.operator_calls().get("//metrics").await.body;
-        String::from_utf8_lossy(&metrics).contains("postern_relay_lease_calls_held 1")
-    })
-    .await;
+    relay.operator_calls().sees_lease_calls_held(1).await;
     let begun = std::time::Instant::now();
     relay.stop().await;
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());

@@ -14,7 +14,7 @@ use postern_shared::operator::{DeadLetter, DeadLetterDetail, DeadLetters};
 use postern_shared::poller::{Inbox, Leased, LeasedMessage, ReplyStored};
 use postern_shared::visitor::{MessageAccepted, Role};
 use postern_shared::{ErrorType, MessageId};
-use postern_tests::{API_KEY, Answer, Caller, Process, TestRelay, binary, eventually, soon};
+use postern_tests::{API_KEY, Answer, Caller, Process, TestRelay, binary, soon};
 use reqwest::{Method, StatusCode};
 use rusqlite::Connection;
 use rustix::process::Signal;
@@ -133,11 +133,7 @@ async fn a_requeue_over_the_admin_api_wakes_a_held_call_and_the_visitor_is_answe
         async move { poller.lease(&json!({ "wait_seconds": 30 })).await }
     });
     let operator = relay.operator_calls();
-    eventually("the held call", async || {
-        let metrics = operator.get("//metrics").await.body;
-        String::from_utf8_lossy(&metrics).contains("postern_relay_lease_calls_held 1")
-    })
-    .await;
+    operator.sees_lease_calls_held(1).await;
     let begun = std::time::Instant::now();
     let path = format!("/deadletters/{message}/requeue");
     let requeued: Value = operator.post(&path, &json!({})).await.data();

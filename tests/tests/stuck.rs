@@ -326,11 +326,7 @@ async fn a_lease_that_is_read_after_it_has_run_out_asks_nobody() {
     let relay = TestRelay::start().await;
     let (mut first_agent, mut second_agent) = (TestAgent::start().await, TestAgent::start().await);
     let mut first = poller_process(&relay, &first_agent);
-    eventually("the first poller's call", async || {
-        let metrics = relay.operator_calls().get("//metrics").await.body;
-        String::from_utf8_lossy(&metrics).contains("postern_relay_lease_calls_held 1")
-    })
-    .await;
+    relay.operator_calls().sees_lease_calls_held(1).await;
     first.signal(Signal::STOP);
     let mut visitor = relay.visitor();
     visitor.send("hi").await;

@@ -107,7 +107,7 @@ fn opened(parts: &Parts) -> Result<&Opens, ApiError> {
     }
 }
 
-const OTHER_KEY: ApiError = ApiError::Forbidden("this key is not for this call");
+pub(super) const OTHER_KEY: ApiError = ApiError::Forbidden("this key is not for this call");
 
 impl FromRequestParts<App> for PollerCaller {
     type Rejection = ApiError;

@@ -16,7 +16,7 @@ use tracing::{error, warn};
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{Bearer, FilePath, IdempotencyKeyHeader, Query, SessionPath};
+use super::extract::{Bearer, FilePath, IdempotencyKeyHeader, OTHER_KEY, Query, SessionPath};
 use super::reply::ok;
 use crate::files::{Incoming, ReceiveError};
 use crate::secret;
@@ -112,7 +112,7 @@ async fn sender(
         Bearer::Poller(site) => {
             Ok((app.store.session_key(Some(site.key), session).await?, Role::Agent))
         }
-        Bearer::Operator => Err(ApiError::Forbidden("this key is not for this call")),
+        Bearer::Operator => Err(OTHER_KEY),
     }
 }
 

@@ -8,7 +8,8 @@ use axum::response::Response;
 use postern_host::fault;
 use postern_shared::files::{OpenSession, SessionOpened};
 use postern_shared::visitor::{
-    Cancelled, FeedbackTaken, GiveFeedback, MessageAccepted, PostMessage, Responses, Transcript,
+    Cancelled, FeedbackTaken, GiveFeedback, MessageAccepted, PostMessage, Responses,
+    SessionRevoked, Transcript,
 };
 use postern_shared::{Cursor, FileId, SessionId, SiteId, Timestamp, Uid};
 use serde::Deserialize;
@@ -17,7 +18,8 @@ use tokio::time::{self, Instant};
 use super::App;
 use super::error::ApiError;
 use super::extract::{
-    IdempotencyKeyHeader, MessagePath, Query, SessionPath, VisitorCaller, cursor, read_json,
+    Bearer, IdempotencyKeyHeader, MessagePath, OTHER_KEY, Query, SessionPath, VisitorCaller,
+    cursor, read_json,
 };
 use super::reply::ok;
 use crate::config::Limits;
@@ -124,6 +126,21 @@ pub(super) async fn open_session(
         is_new_user: opened.new_visitor,
     };
     Ok(ok("Session opened", opened))
+}
+
+/// `POST /sessions/{session_id}/revoke`
+pub(super) async fn revoke_session(
+    State(app): State<App>,
+    SessionPath(session_id): SessionPath,
+    bearer: Bearer,
+) -> Result<Response, ApiError> {
+    let session = match bearer {
+        Bearer::Visitor(token) => app.store.authorise(session_id.clone(), token).await?,
+        Bearer::Operator => app.store.session_key(None, session_id.clone()).await?,
+        Bearer::Poller(_) => return Err(OTHER_KEY),
+    };
+    app.store.revoke_tokens(session).await?;
+    Ok(ok("Session's tokens revoked", SessionRevoked { session_id }))
 }
 
 /// What the session gets, should this message open one.

@@ -28,7 +28,7 @@ pub enum KeyFileError {
     #[error("no key is named {0:?}, or it was revoked; `postern-relay keys list` shows them")]
     Unknown(String),
     /// No relay has served the site from this database.
-    #[error("no relay has served a site {0:?} from this database yet: start it once with the site")]
+    #[error("no relay has served a site {0} from this database yet: start it once with the site")]
     UnknownSite(SiteId),
     /// The database.
     #[error(transparent)]

@@ -71,7 +71,8 @@ impl Store {
     /// Up to `limit` entries after a cursor, and how far the oldest open message has come.
     ///
     /// # Errors
-    /// As [`Store::entries_after`].
+    /// As [`Store::entries_after`]; [`StoreError::UnknownToken`] when the session's tokens were
+    /// revoked.
     pub async fn news(
         &self,
         session: SessionKey,
@@ -159,9 +160,17 @@ fn news(
 ) -> Result<News, StoreError> {
     // One snapshot for both: a message that is not open any more has its reply among the entries.
     let snapshot = conn.unchecked_transaction()?;
+    require_token(&snapshot, session)?;
     let entries = entries_after(&snapshot, session, cursor, false, limit)?;
     let waiting = waiting(&snapshot, session, now)?;
     Ok(News { entries, waiting })
+}
+
+/// A stream outlives the call that showed its token, and is to end when that is revoked.
+fn require_token(conn: &Connection, session: SessionKey) -> Result<(), StoreError> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM session_token WHERE session = ?1)";
+    let has_token = conn.prepare_cached(sql)?.query_row([session], |row| row.get(0))?;
+    if has_token { Ok(()) } else { Err(StoreError::UnknownToken) }
 }
 
 /// The message whose turn it is. Its state follows from its lease and the time, so it cannot stick.

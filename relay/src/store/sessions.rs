@@ -79,6 +79,21 @@ impl Store {
         self.writer.run(move |txn| accept(txn, &message, fresh, now)).await
     }
 
+    /// Revokes every token of a session and ends its open streams. Its conversation stays.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn revoke_tokens(&self, session: SessionKey) -> Result<(), StoreError> {
+        self.writer
+            .run(move |txn| {
+                let sql = "DELETE FROM session_token WHERE session = ?1";
+                txn.conn.prepare_cached(sql)?.execute([session])?;
+                txn.changes.sessions.push(session);
+                Ok(())
+            })
+            .await
+    }
+
     /// Sessions, the newest first; only those active since a moment, when one is given.
     ///
     /// # Errors
