@@ -26,6 +26,18 @@ CREATE TABLE key (
 -- A name stands for one key at a time; those it stood for before are kept for the operator to see.
 CREATE UNIQUE INDEX key_by_name ON key (name) WHERE ends_at IS NULL;
 
+-- Visitors that a site's own server vouches for: the same on every device.
+CREATE TABLE verified_visitor (
+    id    INTEGER PRIMARY KEY,
+    site  INTEGER NOT NULL REFERENCES site (id),
+    sub   TEXT    NOT NULL,                       -- the site's own name for the visitor
+    name  TEXT,
+    email TEXT,
+    uid   TEXT    NOT NULL,
+    UNIQUE (site, sub),
+    UNIQUE (site, uid)
+) STRICT;
+
 -- A conversation. The integer key stands in every other row instead of the public id of up to 64
 -- characters: smaller rows, smaller indexes, nearly twice the writes per second.
 CREATE TABLE session (
@@ -33,6 +45,7 @@ CREATE TABLE session (
     public_id      TEXT    NOT NULL UNIQUE,       -- over all sites, so that an operator needs no more
     site           INTEGER NOT NULL REFERENCES site (id),
     uid            TEXT    NOT NULL,              -- the visitor over sessions, 16 hex digits
+    visitor        INTEGER REFERENCES verified_visitor (id), -- null for one that is not vouched for
     created_at     INTEGER NOT NULL,
     last_active    INTEGER NOT NULL,
     message_count  INTEGER NOT NULL DEFAULT 0,    -- kept, so that a list of sessions counts nothing

@@ -520,6 +520,8 @@ fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Resu
 
 #[cfg(test)]
 mod tests {
+    use postern_shared::visitor::Identity;
+
     use super::*;
 
     fn leased(id: i64, session: &str, lease: &str) -> LeasedMessage {
@@ -527,6 +529,7 @@ mod tests {
             id: MessageId(id),
             session_id: session.parse().unwrap(),
             uid: "00ff00ff00ff00ff".parse().unwrap(),
+            visitor: Identity::default(),
             message: format!("message {id}"),
             timestamp: Timestamp::from_second(id).unwrap(),
             metadata: Metadata::new(),

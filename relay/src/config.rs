@@ -165,6 +165,9 @@ pub enum ConfigError {
         "POSTERN_API_KEY is set, and no site is named \"default\": give the site that it is for an api_key_file"
     )]
     NobodysKey,
+    /// A site that nobody can be a visitor of.
+    #[error("site {0} has verified_only, and no identity_key_files to verify a visitor with")]
+    NobodyVerified(SiteId),
     /// The configuration file.
     #[error(transparent)]
     File(#[from] FileError),

@@ -9,6 +9,7 @@ mod file_keeper;
 mod files;
 mod health;
 mod http;
+pub mod identity;
 mod keyring;
 pub mod maintenance;
 mod metrics;

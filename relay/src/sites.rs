@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use postern_shared::SiteId;
 
+use crate::identity::{IdentityError, IdentityKeys};
 use crate::origins::Origins;
 use crate::presence::Presence;
 use crate::secret::SecretHash;
-use crate::store::{NewSite, SiteKey};
+use crate::store::{Identity, NewSite, SiteKey};
 
 /// What a visitor is told of a message that was given up, in English.
 const UNANSWERED: &str = "Sorry, this message could not be answered. Please try again later.";
@@ -22,6 +23,10 @@ pub struct Site {
     pub origins: Origins,
     /// Its poller's key, when the configuration has it; `postern-relay keys` makes others.
     pub api_key: Option<SecretHash>,
+    /// The keys that its server signs identities with.
+    pub identity_keys: IdentityKeys,
+    /// Whether it takes only visitors that its server vouches for.
+    pub verified_only: bool,
     /// What its visitors are told.
     pub texts: Texts,
 }
@@ -43,7 +48,23 @@ impl Default for Texts {
 impl Site {
     /// The site of a relay that has no other: pages of any origin reach it.
     pub fn only(api_key: Option<SecretHash>) -> Self {
-        Self { id: SiteId::default(), origins: Origins::any(), api_key, texts: Texts::default() }
+        Self {
+            id: SiteId::default(),
+            origins: Origins::any(),
+            api_key,
+            identity_keys: IdentityKeys::default(),
+            verified_only: false,
+            texts: Texts::default(),
+        }
+    }
+
+    /// What a visitor's call says of who it is.
+    ///
+    /// # Errors
+    /// An [`IdentityError`] for the visitor's page.
+    pub(crate) fn identify(&self, token: Option<&str>) -> Result<Identity, IdentityError> {
+        let verified = token.map(|token| self.identity_keys.verify(token, &self.id)).transpose()?;
+        Ok(Identity { verified, required: self.verified_only })
     }
 
     /// What the store has to know of it.

@@ -11,6 +11,7 @@ mod drafts;
 mod expiry;
 mod feedback;
 pub(crate) mod file;
+mod identity;
 mod inbox;
 pub(crate) mod keys;
 mod opening;
@@ -33,6 +34,7 @@ pub use conversation::{News, TranscriptPage, Waiting};
 pub use drafts::{NewChunk, Place, Taken};
 pub use feedback::Feedback;
 pub use file::OpenError;
+pub use identity::Identity;
 pub use inbox::{Inbox, Kept, Leased, Nack};
 pub use keys::{KeyId, KeyRow, LiveKey};
 pub use opening::{NewSession, Opened};
@@ -69,6 +71,12 @@ pub enum StoreError {
     /// The token is another session's.
     #[error("the token belongs to another session")]
     ForeignToken,
+    /// The site takes only visitors that its server vouches for.
+    #[error("the site takes verified visitors only")]
+    IdentityRequired,
+    /// The session is of another verified visitor.
+    #[error("the session is of another visitor")]
+    OtherVisitor,
     /// There is no such session.
     #[error("there is no such session")]
     UnknownSession,

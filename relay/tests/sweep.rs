@@ -6,7 +6,8 @@ use futures_util::future::try_join_all;
 use postern_relay::secret::SecretHash;
 use postern_relay::sites::Site;
 use postern_relay::store::{
-    FreshSession, Leased, NewChunk, NewMessage, Now, SessionKey, SiteKey, Store, StoreError,
+    FreshSession, Identity, Leased, NewChunk, NewMessage, Now, SessionKey, SiteKey, Store,
+    StoreError,
 };
 use postern_shared::{Cursor, SiteId, Uid};
 
@@ -48,6 +49,7 @@ async fn open_session(store: &Store, n: u32) -> Result<SessionKey, StoreError> {
     let token = token(n);
     let message = NewMessage {
         site: site(store),
+        identity: Identity::default(),
         session: None,
         token: None,
         text: "hi".into(),

@@ -13,6 +13,10 @@ pub enum ErrorType {
     UnknownCursor,
     /// 401: no credential, or one the relay does not know.
     Unauthorized,
+    /// 401: the token that says who the visitor is does not, or the site wants one.
+    InvalidIdentity,
+    /// 403: the session is of another verified visitor: begin a new one.
+    OtherVisitor,
     /// 403: a good credential, for something else.
     Forbidden,
     /// 403: the call comes from a page whose origin the site does not allow.

@@ -38,6 +38,9 @@ pub struct OpenSession {
     /// Kept with the session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
+    /// A token (JWT) in which the site's server says who the visitor is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
 }
 
 /// The answer to [`OpenSession`].

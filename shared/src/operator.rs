@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::poller::Pagination;
-use crate::visitor::Entry;
+use crate::visitor::{Entry, Identity};
 use crate::{MessageId, Metadata, SessionId, SiteId, Uid};
 
 /// `GET /sessions`: the newest sessions first.
@@ -25,6 +25,8 @@ pub struct Session {
     pub site: SiteId,
     /// Who the visitor is over sessions.
     pub uid: Uid,
+    /// Who the visitor is, and how well that is known.
+    pub visitor: Identity,
     /// When it was opened.
     pub created_at: Timestamp,
     /// When something was last said in it.

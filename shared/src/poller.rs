@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::files::File;
+use crate::visitor::Identity;
 use crate::{FileId, LeaseId, MessageId, Metadata, SessionId, Uid};
 
 /// How many quick replies a reply may offer.
@@ -42,6 +43,9 @@ pub struct LeasedMessage {
     pub session_id: SessionId,
     /// Who the visitor is over sessions.
     pub uid: Uid,
+    /// Who the visitor is, and how well that is known.
+    #[serde(default)]
+    pub visitor: Identity,
     /// The text as it was sent.
     pub message: String,
     /// When the relay stored it.
@@ -176,6 +180,9 @@ pub struct OpenMessage {
     pub session_id: SessionId,
     /// Who the visitor is over sessions.
     pub uid: Uid,
+    /// Who the visitor is, and how well that is known.
+    #[serde(default)]
+    pub visitor: Identity,
     /// The text as it was sent.
     pub message: String,
     /// When the relay stored it.

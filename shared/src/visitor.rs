@@ -24,6 +24,9 @@ pub struct PostMessage {
     /// Handed to the agent as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
+    /// A token (JWT) in which the site's server says who the visitor is; needed once in a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<String>,
 }
 
 /// The answer to [`PostMessage`], given once the message is on disk.
@@ -40,6 +43,44 @@ pub struct MessageAccepted {
     pub uid: Uid,
     /// True when this call made the `uid`.
     pub is_new_user: bool,
+}
+
+/// Who a visitor is, and how well that is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Identity {
+    /// By whose word.
+    pub state: IdentityState,
+    /// The site's own name for a verified visitor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
+    /// What to call a verified visitor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Where to write to a verified visitor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+}
+
+/// By whose word a visitor is somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdentityState {
+    /// Nobody's.
+    #[default]
+    Anonymous,
+    /// The page's own, in `metadata.visitor`: it could say anything.
+    Claimed,
+    /// The site's server's, signed.
+    Verified,
+}
+
+impl Identity {
+    /// Of a visitor that no server vouches for, by what came along.
+    pub fn unverified(metadata: &Metadata) -> Self {
+        let is_claimed = metadata.contains_key("visitor");
+        let state = if is_claimed { IdentityState::Claimed } else { IdentityState::Anonymous };
+        Self { state, ..Self::default() }
+    }
 }
 
 /// Who wrote an entry of a conversation.

@@ -53,6 +53,12 @@ pub enum FileError {
         /// The setting.
         name: String,
     },
+    /// A file for `identity_key_files` holds no key.
+    #[error("{} holds neither an Ed25519 public key in PEM nor a secret of at least 32 bytes", path.display())]
+    NoIdentityKey {
+        /// The file.
+        path: PathBuf,
+    },
     /// Two sites have one id.
     #[error("{}: two sites have the id \"{id}\"", path.display())]
     TwoSites {

@@ -7,6 +7,7 @@ use postern_shared::SiteId;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, ConfiguredKeys, FileError};
+use crate::identity::IdentityKeys;
 use crate::origins::Origins;
 use crate::sites::{Site, Texts};
 
@@ -22,6 +23,13 @@ pub struct SiteSettings {
     /// A file with its poller's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
+    /// Files with the keys that its server signs identities with: an Ed25519 public key in PEM, or a
+    /// secret of at least 32 bytes for HS256.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub identity_key_files: Vec<PathBuf>,
+    /// Whether it takes only visitors that its server vouches for.
+    #[serde(default)]
+    pub verified_only: bool,
     /// What its visitors are told, where it differs from the default.
     #[serde(default)]
     pub texts: Texts,
@@ -39,6 +47,22 @@ impl SiteSettings {
                 Some(keys.take(&name, key.trim())?)
             }
         };
-        Ok(Site { id: self.id, origins: self.origins, api_key, texts: self.texts })
+        let mut identity_keys = IdentityKeys::default();
+        for path in &self.identity_key_files {
+            let key = identity_keys.add_file(path)?;
+            // One that two sites share would take a visitor of the one for a visitor of the other.
+            keys.take(&format!("identity_key_files of site {}", self.id), &key)?;
+        }
+        if self.verified_only && self.identity_key_files.is_empty() {
+            return Err(ConfigError::NobodyVerified(self.id));
+        }
+        Ok(Site {
+            id: self.id,
+            origins: self.origins,
+            api_key,
+            identity_keys,
+            verified_only: self.verified_only,
+            texts: self.texts,
+        })
     }
 }

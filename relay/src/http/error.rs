@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use postern_shared::{ErrorType, Failure, Timestamp};
 use tracing::error;
 
+use crate::identity::IdentityError;
 use crate::store::StoreError;
 
 /// The longest sentence, in characters.
@@ -27,6 +28,8 @@ pub(crate) enum ApiError {
     Unauthorized(&'static str),
     /// A credential for something else.
     Forbidden(&'static str),
+    /// A token that does not say who the visitor is.
+    Identity(IdentityError),
     /// A page of an origin that its site does not allow.
     ForeignOrigin,
     /// No such thing; the sentence says what.
@@ -43,6 +46,12 @@ pub(crate) enum ApiError {
     Store(StoreError),
     /// A handler panicked.
     Panicked,
+}
+
+impl From<IdentityError> for ApiError {
+    fn from(error: IdentityError) -> Self {
+        Self::Identity(error)
+    }
 }
 
 impl From<StoreError> for ApiError {
@@ -65,6 +74,7 @@ impl ApiError {
             Self::UnknownCursor(_) => ErrorType::UnknownCursor,
             Self::Unauthorized(_) => ErrorType::Unauthorized,
             Self::Forbidden(_) => ErrorType::Forbidden,
+            Self::Identity(_) => ErrorType::InvalidIdentity,
             Self::ForeignOrigin => ErrorType::ForeignOrigin,
             Self::NotFound(_) => ErrorType::NotFound,
             Self::MethodNotAllowed => ErrorType::MethodNotAllowed,
@@ -78,7 +88,7 @@ impl ApiError {
     fn status(&self) -> StatusCode {
         match self {
             Self::Invalid(_) | Self::UnknownCursor(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized(_) | Self::Identity(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -107,6 +117,9 @@ impl ApiError {
             Self::Unauthorized(sentence) | Self::Forbidden(sentence) | Self::NotFound(sentence) => {
                 Cow::Borrowed(sentence)
             }
+            Self::Identity(problem) => {
+                format!("identity does not say who the visitor is: {problem}").into()
+            }
             Self::ForeignOrigin => "the site does not allow pages of this origin".into(),
             Self::MethodNotAllowed => "this path does not take this method".into(),
             Self::RequestTimeout => "the body did not arrive in time".into(),
@@ -126,6 +139,8 @@ fn store_kind(error: &StoreError) -> ErrorType {
     match error {
         StoreError::TokenMissing | StoreError::UnknownToken => ErrorType::Unauthorized,
         StoreError::ForeignToken => ErrorType::Forbidden,
+        StoreError::IdentityRequired => ErrorType::InvalidIdentity,
+        StoreError::OtherVisitor => ErrorType::OtherVisitor,
         StoreError::UnknownSession
         | StoreError::UnknownMessage
         | StoreError::UnknownReply
@@ -151,8 +166,10 @@ fn store_kind(error: &StoreError) -> ErrorType {
 
 fn store_status(error: &StoreError) -> StatusCode {
     match error {
-        StoreError::TokenMissing | StoreError::UnknownToken => StatusCode::UNAUTHORIZED,
-        StoreError::ForeignToken => StatusCode::FORBIDDEN,
+        StoreError::TokenMissing | StoreError::UnknownToken | StoreError::IdentityRequired => {
+            StatusCode::UNAUTHORIZED
+        }
+        StoreError::ForeignToken | StoreError::OtherVisitor => StatusCode::FORBIDDEN,
         StoreError::UnknownSession
         | StoreError::UnknownMessage
         | StoreError::UnknownReply
@@ -181,6 +198,10 @@ fn store_sentence(error: &StoreError) -> &'static str {
         StoreError::TokenMissing => "session_id names a session that is taken: show its token",
         StoreError::UnknownToken => "the session token is not known",
         StoreError::ForeignToken => "the session token belongs to another session",
+        StoreError::IdentityRequired => {
+            "identity is missing: this site takes only visitors that it vouches for"
+        }
+        StoreError::OtherVisitor => "the session is of another visitor: begin a new one",
         StoreError::UnknownSession => "session_id names no session",
         StoreError::UnknownMessage => "message_id names no message of a visitor",
         StoreError::UnknownFile => "file_id names no file of this session",

@@ -64,6 +64,7 @@ fn session(row: SessionRow) -> Session {
         id: row.id,
         site: row.site,
         uid: row.uid,
+        visitor: row.visitor,
         created_at: row.created_at,
         last_active: row.last_active,
         message_count: row.message_count,

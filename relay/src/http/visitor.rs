@@ -53,6 +53,7 @@ pub(super) async fn post_message(
         site: caller.site.key,
         session: body.session_id,
         token: caller.token,
+        identity: caller.site.site.identify(body.identity.as_deref())?,
         text: body.message,
         files: body.files,
         metadata: body.metadata,
@@ -112,6 +113,7 @@ pub(super) async fn open_session(
     let new = NewSession {
         site: caller.site.key,
         token: caller.token,
+        identity: caller.site.site.identify(body.identity.as_deref())?,
         metadata: body.metadata,
         idempotency: key.as_deref().map(IdempotencyKey::of_opening),
         ip_address: Some(peer.ip().to_canonical().to_string()),

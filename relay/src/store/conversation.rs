@@ -244,7 +244,7 @@ fn session_detail(
 ) -> Result<(SessionRow, Paged<Entry>), StoreError> {
     let snapshot = conn.unchecked_transaction()?;
     let session = snapshot
-        .prepare_cached(&format!("{SESSION} WHERE session.public_id = ?1"))?
+        .prepare_cached(&format!("{} WHERE session.public_id = ?1", *SESSION))?
         .query_row([session.as_str()], session_row)
         .optional()?
         .ok_or(StoreError::UnknownSession)?;

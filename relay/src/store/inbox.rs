@@ -9,7 +9,7 @@ use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::drafts::Drafts;
-use super::rows::FILES;
+use super::rows::{FILES, JOIN_VISITOR, VISITOR};
 use super::writer::Txn;
 use super::{Now, OpenMessage, Page, Paged, SessionKey, SiteKey, Store, StoreError};
 use super::{cancellation, rows};
@@ -325,8 +325,8 @@ fn lease_visible(
 
 fn read_open(conn: &Connection, message: i64) -> Result<OpenMessage, StoreError> {
     let sql = format!(
-        "SELECT message.*, {FILES}, session.public_id, uid, attempts FROM message
-         JOIN session ON session.id = message.session
+        "SELECT message.*, {FILES}, {VISITOR}, session.public_id, session.uid, attempts FROM message
+         JOIN session ON session.id = message.session {JOIN_VISITOR}
          JOIN inbox ON inbox.session = message.session AND inbox.message = message.id
          WHERE message.id = ?1"
     );
@@ -334,13 +334,15 @@ fn read_open(conn: &Connection, message: i64) -> Result<OpenMessage, StoreError>
 }
 
 fn open_message(row: &Row<'_>) -> rusqlite::Result<OpenMessage> {
+    let metadata = rows::from_json(row, "metadata")?;
     Ok(OpenMessage {
+        visitor: rows::identity(row, &metadata)?,
         id: MessageId(row.get("id")?),
         session: rows::id(row, "public_id")?,
         uid: rows::id(row, "uid")?,
         text: row.get("text")?,
         at: rows::moment(row, "at")?,
-        metadata: rows::from_json(row, "metadata")?,
+        metadata,
         files: rows::from_json(row, "files")?,
         attempts: row.get("attempts")?,
     })
@@ -438,9 +440,9 @@ fn open_messages(
                WHERE site = ?1 AND at >= ?2";
     let total = snapshot.prepare_cached(sql)?.query_row((site, since), |row| row.get(0))?;
     let sql = format!(
-        "SELECT message.*, {FILES}, session.public_id, uid, attempts FROM inbox
+        "SELECT message.*, {FILES}, {VISITOR}, session.public_id, session.uid, attempts FROM inbox
          JOIN message ON message.id = inbox.message
-         JOIN session ON session.id = inbox.session
+         JOIN session ON session.id = inbox.session {JOIN_VISITOR}
          WHERE inbox.site = ?1 AND at >= ?2 ORDER BY message.id LIMIT ?3 OFFSET ?4"
     );
     let rows = snapshot

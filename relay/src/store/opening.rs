@@ -3,6 +3,7 @@
 use postern_shared::{Metadata, SessionId, Uid};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
+use super::identity::{self, Identity, Known};
 use super::rows::{self, SessionRef};
 use super::sessions::{add_token, metadata_text};
 use super::{FreshSession, IdempotencyKey, Now, SessionKey, SiteKey, Store, StoreError};
@@ -15,6 +16,8 @@ pub struct NewSession {
     pub site: SiteKey,
     /// An earlier session's token, if the visitor has one.
     pub token: Option<SecretHash>,
+    /// What is said of who asks.
+    pub identity: Identity,
     /// What came with it.
     pub metadata: Option<Metadata>,
     /// The idempotency key.
@@ -57,31 +60,35 @@ fn open(
     now: Now,
 ) -> Result<Opened, StoreError> {
     let earlier = new.token.map(|token| rows::token_holder(conn, &token)).transpose()?;
-    let new_visitor = earlier.is_none();
+    let earlier = earlier.map(|holder| holder.visitor.uid);
     if new.idempotency.is_some_and(|key| !key.may_open) {
         return Err(StoreError::WeakOpeningKey);
     }
     if let Some(opened) = find_opened(conn, new.site, new.idempotency)? {
         add_token(conn, opened.key, &fresh.token, now)?;
-        return Ok(Opened { session: opened.id, uid: opened.uid, new_visitor });
+        let new_visitor = earlier.is_none();
+        return Ok(Opened { session: opened.id, uid: opened.visitor.uid, new_visitor });
     }
+    let own = fresh.uid.clone();
+    let visitor = identity::on_opening(conn, new.site, &new.identity, earlier, fresh.uid)?;
+    let new_visitor = visitor.uid == own;
     let row = Row {
         id: fresh.id,
         site: new.site,
-        uid: earlier.map_or(fresh.uid, |holder| holder.uid),
+        visitor,
         ip_address: new.ip_address.as_deref(),
         metadata: metadata_text(new.metadata.as_ref()),
         opening_key: new.idempotency,
     };
     insert(conn, &row, &fresh.token, now)?;
-    Ok(Opened { session: row.id, uid: row.uid, new_visitor })
+    Ok(Opened { session: row.id, uid: row.visitor.uid, new_visitor })
 }
 
 /// A session as it is stored first.
 pub(super) struct Row<'a> {
     pub(super) id: SessionId,
     pub(super) site: SiteKey,
-    pub(super) uid: Uid,
+    pub(super) visitor: Known,
     pub(super) ip_address: Option<&'a str>,
     pub(super) metadata: Option<String>,
     pub(super) opening_key: Option<IdempotencyKey>,
@@ -95,14 +102,15 @@ pub(super) fn insert(
     now: Now,
 ) -> Result<SessionKey, StoreError> {
     let sql = "INSERT INTO session
-                   (public_id, site, uid, created_at, last_active, ip_address, metadata,
+                   (public_id, site, uid, visitor, created_at, last_active, ip_address, metadata,
                     opening_key)
-               VALUES (:id, :site, :uid, :now, :now, :ip, :metadata, :key) RETURNING id";
+               VALUES (:id, :site, :uid, :visitor, :now, :now, :ip, :metadata, :key) RETURNING id";
     let key = conn.prepare_cached(sql)?.query_row(
         named_params! {
             ":id": row.id.as_str(),
             ":site": row.site,
-            ":uid": row.uid.as_str(),
+            ":uid": row.visitor.uid.as_str(),
+            ":visitor": row.visitor.verified,
             ":now": now.wall_ms,
             ":ip": row.ip_address,
             ":metadata": row.metadata,
@@ -121,7 +129,7 @@ pub(super) fn find_opened(
     key: Option<IdempotencyKey>,
 ) -> Result<Option<SessionRef>, StoreError> {
     let Some(key) = key.filter(|key| key.may_open) else { return Ok(None) };
-    let sql = "SELECT id AS key, public_id, uid FROM session
+    let sql = "SELECT id AS key, public_id, uid, visitor FROM session
                WHERE site = ?1 AND opening_key = ?2";
     Ok(conn.prepare_cached(sql)?.query_row((site, key), rows::session_ref).optional()?)
 }

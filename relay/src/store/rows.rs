@@ -2,13 +2,14 @@
 
 use postern_shared::files::File;
 use postern_shared::operator::Ratings;
-use postern_shared::visitor::{Rating, Role};
+use postern_shared::visitor::{self, IdentityState, Rating, Role};
 use postern_shared::{Cursor, MessageId, Metadata, SessionId, SiteId, Timestamp, Uid};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
+use super::identity::Known;
 use super::{SiteKey, StoreError, timestamp};
 use crate::secret::SecretHash;
 
@@ -81,6 +82,8 @@ pub struct OpenMessage {
     pub session: SessionId,
     /// Its visitor.
     pub uid: Uid,
+    /// Who that is.
+    pub visitor: visitor::Identity,
     /// Its text as it was sent.
     pub text: String,
     /// When it was stored.
@@ -104,6 +107,8 @@ pub struct SessionRow {
     pub site: SiteId,
     /// Its visitor.
     pub uid: Uid,
+    /// Who that is.
+    pub visitor: visitor::Identity,
     /// When it was opened.
     pub created_at: Timestamp,
     /// When something was last said in it.
@@ -232,12 +237,32 @@ pub(super) fn rating(row: &Row<'_>) -> rusqlite::Result<Option<Rating>> {
 pub(super) struct SessionRef {
     pub(super) key: SessionKey,
     pub(super) id: SessionId,
-    pub(super) uid: Uid,
+    pub(super) visitor: Known,
 }
 
-/// A row with the columns `key`, `public_id` and `uid`.
+/// A row with the columns `key`, `public_id`, `uid` and `visitor`.
 pub(super) fn session_ref(row: &Row<'_>) -> rusqlite::Result<SessionRef> {
-    Ok(SessionRef { key: row.get("key")?, id: id(row, "public_id")?, uid: id(row, "uid")? })
+    let visitor = Known { uid: id(row, "uid")?, verified: row.get("visitor")? };
+    Ok(SessionRef { key: row.get("key")?, id: id(row, "public_id")?, visitor })
+}
+
+/// The columns of a session's verified visitor, for [`identity`]; the query names the session.
+pub(super) const VISITOR: &str =
+    "verified_visitor.sub, verified_visitor.name AS visitor_name, email";
+
+/// What [`VISITOR`] reads from.
+pub(super) const JOIN_VISITOR: &str =
+    "LEFT JOIN verified_visitor ON verified_visitor.id = session.visitor";
+
+/// Who a visitor is, by the columns of [`VISITOR`] and what came along.
+pub(super) fn identity(row: &Row<'_>, metadata: &Metadata) -> rusqlite::Result<visitor::Identity> {
+    let sub: Option<String> = row.get("sub")?;
+    if sub.is_none() {
+        return Ok(visitor::Identity::unverified(metadata));
+    }
+    let state = IdentityState::Verified;
+    let (name, email) = (row.get("visitor_name")?, row.get("email")?);
+    Ok(visitor::Identity { state, sub, name, email })
 }
 
 /// The session that a token opens; [`StoreError::UnknownToken`] when none.
@@ -245,7 +270,7 @@ pub(super) fn token_holder(
     conn: &Connection,
     token: &SecretHash,
 ) -> Result<SessionRef, StoreError> {
-    let sql = "SELECT session.id AS key, public_id, uid FROM session_token
+    let sql = "SELECT session.id AS key, public_id, uid, visitor FROM session_token
                JOIN session ON session.id = session_token.session WHERE hash = ?1";
     conn.prepare_cached(sql)?
         .query_row([token], session_ref)

@@ -1,11 +1,14 @@
 //! Sessions: opened by a visitor's first message, listed for the operator.
 
+use std::sync::LazyLock;
+
 use postern_shared::operator::Ratings;
 use postern_shared::visitor::Role;
 use postern_shared::{FileId, MessageId, Metadata, SessionId, Timestamp, Uid};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
-use super::rows::{self, SessionRef};
+use super::identity::{self, Identity};
+use super::rows::{self, JOIN_VISITOR, SessionRef, VISITOR};
 use super::writer::Txn;
 use super::{
     IdempotencyKey, Now, Page, Paged, SessionKey, SessionRow, SiteKey, Store, StoreError, inbox,
@@ -22,6 +25,8 @@ pub struct NewMessage {
     pub session: Option<SessionId>,
     /// The token that came with it.
     pub token: Option<SecretHash>,
+    /// What is said of who sent it.
+    pub identity: Identity,
     /// The text as it was sent.
     pub text: String,
     /// The files that go with it.
@@ -120,7 +125,7 @@ fn accept(
     if let Some(holder) = &holder
         && message.session.as_ref() == Some(&holder.id)
     {
-        return accept_in(txn, message, holder, now);
+        return accept_in(txn, message, holder, fresh.uid, now);
     }
     if let Some(opened) = opening::find_opened(txn.conn, message.site, message.idempotency)? {
         return repeat_opening(txn, message, opened, &fresh, now);
@@ -141,8 +146,10 @@ fn accept_in(
     txn: &mut Txn<'_>,
     message: &NewMessage,
     session: &SessionRef,
+    fresh: Uid,
     now: Now,
 ) -> Result<Accepted, StoreError> {
+    let visitor = identity::in_session(txn.conn, message.site, session, &message.identity, fresh)?;
     let earlier = match message.idempotency {
         Some(key) => find_repeat(txn.conn, session.key, key)?,
         None => None,
@@ -154,7 +161,7 @@ fn accept_in(
     Ok(Accepted {
         message: id,
         session: session.id.clone(),
-        uid: session.uid.clone(),
+        uid: visitor.uid,
         opened: false,
         new_visitor: false,
     })
@@ -180,7 +187,8 @@ fn repeat_opening(
     add_token(txn.conn, session.key, &fresh.token, now)?;
     // The repeat carries what the first call did: an earlier token, or none.
     let new_visitor = message.token.is_none();
-    Ok(Accepted { message: id, session: session.id, uid: session.uid, opened: true, new_visitor })
+    let uid = session.visitor.uid;
+    Ok(Accepted { message: id, session: session.id, uid, opened: true, new_visitor })
 }
 
 fn open_session(
@@ -190,18 +198,23 @@ fn open_session(
     fresh: FreshSession,
     now: Now,
 ) -> Result<Accepted, StoreError> {
-    let new_visitor = earlier.is_none();
+    let earlier = earlier.map(|holder| holder.visitor.uid);
+    let own = fresh.uid.clone();
+    let (site, identity) = (message.site, &message.identity);
+    let visitor = identity::on_opening(txn.conn, site, identity, earlier, fresh.uid)?;
+    let new_visitor = visitor.uid == own;
     let row = opening::Row {
         id: message.session.clone().unwrap_or(fresh.id),
         site: message.site,
-        uid: earlier.map_or(fresh.uid, |holder| holder.uid),
+        visitor,
         ip_address: message.ip_address.as_deref(),
         metadata: metadata_text(message.metadata.as_ref()),
         opening_key: message.idempotency,
     };
     let key = opening::insert(txn.conn, &row, &fresh.token, now)?;
     let message = insert(txn, message, key, now)?;
-    Ok(Accepted { message, session: row.id, uid: row.uid, opened: true, new_visitor })
+    let uid = row.visitor.uid;
+    Ok(Accepted { message, session: row.id, uid, opened: true, new_visitor })
 }
 
 fn insert(
@@ -305,7 +318,7 @@ fn sessions(
     let sql = "SELECT count(*) FROM session WHERE last_active >= ?1";
     let total = snapshot.prepare_cached(sql)?.query_row([since], |row| row.get(0))?;
     let sql =
-        format!("{SESSION} WHERE last_active >= ?1 ORDER BY session.id DESC LIMIT ?2 OFFSET ?3");
+        format!("{} WHERE last_active >= ?1 ORDER BY session.id DESC LIMIT ?2 OFFSET ?3", *SESSION);
     let rows = snapshot
         .prepare_cached(&sql)?
         .query_map((since, page.limit, page.offset), session_row)?
@@ -314,12 +327,18 @@ fn sessions(
 }
 
 /// Whole rows for [`session_row`].
-pub(super) const SESSION: &str = "SELECT session.*, site.public_id AS site_id FROM session
-    JOIN site ON site.id = session.site";
+pub(super) static SESSION: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT session.*, site.public_id AS site_id, {VISITOR} FROM session
+         JOIN site ON site.id = session.site {JOIN_VISITOR}"
+    )
+});
 
 /// A whole row of the `session` table.
 pub(super) fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
+    let metadata = rows::from_json(row, "metadata")?;
     Ok(SessionRow {
+        visitor: rows::identity(row, &metadata)?,
         key: row.get("id")?,
         id: rows::id(row, "public_id")?,
         site: sites::id(row)?,
@@ -330,6 +349,6 @@ pub(super) fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
         response_count: row.get("response_count")?,
         ratings: Ratings { up: row.get("up_count")?, down: row.get("down_count")? },
         ip_address: row.get("ip_address")?,
-        metadata: rows::from_json(row, "metadata")?,
+        metadata,
     })
 }

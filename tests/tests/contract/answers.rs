@@ -289,7 +289,10 @@ async fn a_lease_is_extended_given_back_and_answered() {
             },
             "session_id": "[session]",
             "timestamp": "[time]",
-            "uid": "[uid]"
+            "uid": "[uid]",
+            "visitor": {
+              "state": "anonymous"
+            }
           }
         ]
       },
@@ -370,7 +373,10 @@ async fn the_inbox_is_looked_at_without_leasing() {
             },
             "session_id": "[session]",
             "timestamp": "[time]",
-            "uid": "[uid]"
+            "uid": "[uid]",
+            "visitor": {
+              "state": "anonymous"
+            }
           }
         ],
         "pagination": {
@@ -419,7 +425,10 @@ async fn the_operator_sees_sessions_and_what_was_said() {
             },
             "response_count": 2,
             "site": "default",
-            "uid": "[uid]"
+            "uid": "[uid]",
+            "visitor": {
+              "state": "anonymous"
+            }
           }
         ]
       },
@@ -467,7 +476,10 @@ async fn the_operator_sees_sessions_and_what_was_said() {
           },
           "response_count": 2,
           "site": "default",
-          "uid": "[uid]"
+          "uid": "[uid]",
+          "visitor": {
+            "state": "anonymous"
+          }
         }
       },
       "message": "Session",

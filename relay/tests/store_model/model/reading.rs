@@ -2,7 +2,7 @@
 
 use postern_relay::store::{News, OpenMessage, SessionKey, SessionRow, StoreError, Waiting};
 use postern_shared::operator::Ratings;
-use postern_shared::visitor::{Entry, MessageState, Rating, Role};
+use postern_shared::visitor::{Entry, Identity, MessageState, Rating, Role};
 use postern_shared::{Cursor, MessageId, SiteId};
 
 use super::{Draft, IP_ADDRESS, Model, Said, Session};
@@ -106,7 +106,8 @@ impl Model {
             } = said.clone();
             let Session { id: session, uid, .. } = &self.sessions[session];
             let (session, uid) = (session.clone(), uid.clone());
-            Some(OpenMessage { id, session, uid, text, at, metadata, files, attempts })
+            let visitor = Identity::unverified(&metadata);
+            Some(OpenMessage { id, session, uid, visitor, text, at, metadata, files, attempts })
         };
         self.said.iter().filter_map(open).collect()
     }
@@ -126,6 +127,7 @@ impl Model {
             id: id.clone(),
             site: SiteId::default(),
             uid: uid.clone(),
+            visitor: Identity::unverified(metadata),
             created_at: *created_at,
             last_active: *last_active,
             message_count: count(Role::Visitor),

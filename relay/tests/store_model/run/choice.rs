@@ -1,7 +1,7 @@
 //! What an operation's numbers pick.
 
 use postern_relay::secret::SecretHash;
-use postern_relay::store::{IdempotencyKey, NewChunk, NewMessage, NewReply};
+use postern_relay::store::{IdempotencyKey, Identity, NewChunk, NewMessage, NewReply};
 use postern_shared::visitor::Role;
 use postern_shared::{LeaseId, MessageId, SessionId};
 
@@ -20,6 +20,7 @@ impl Run {
         let files = self.model.waiting_files(session.as_ref(), Role::Visitor, files);
         NewMessage {
             site: self.site,
+            identity: Identity::default(),
             session,
             token,
             text: TEXTS[text].into(),
