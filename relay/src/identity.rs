@@ -94,6 +94,8 @@ impl IdentityKeys {
         token: &str,
         site: &SiteId,
     ) -> Result<VerifiedVisitor, IdentityError> {
+        // An unsigned one, or one of an algorithm that is unknown, ends here.
+        jsonwebtoken::decode_header(token).map_err(|_| IdentityError::NotOurs)?;
         let mut reason =
             if self.0.is_empty() { IdentityError::NoKeys } else { IdentityError::NotOurs };
         for key in &self.0 {
