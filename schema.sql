@@ -128,7 +128,7 @@ CREATE TABLE dead_letter (
 CREATE INDEX dead_letter_by_session ON dead_letter (session);
 
 -- Files that were sent. Their bytes lie in a folder beside the database, each under its public id;
--- a row is written once they are on disk, and bytes without a row are removed at the next start.
+-- a row is written once they are on disk. Bytes without a row are left: a check names them.
 CREATE TABLE file (
     id          INTEGER PRIMARY KEY,
     public_id   TEXT    NOT NULL UNIQUE,

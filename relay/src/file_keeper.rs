@@ -1,10 +1,8 @@
-//! The keeper of files: removes those that went with nothing, and those that a crash left behind.
+//! The keeper of files: removes those that went with nothing.
 
-use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
-use postern_shared::FileId;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -22,41 +20,24 @@ enum KeeperError {
     Folder(#[from] io::Error),
 }
 
-/// Removes what a crash left among the files that were `found` at the start; then looks as often as
-/// files may wait, so that one that goes with nothing is gone after twice that time at most. Ends
-/// when cancelled.
+/// Looks as often as files may wait, so that one that goes with nothing is gone after twice that time
+/// at most. Ends when cancelled.
 pub(crate) async fn run(
     store: Store,
     files: Files,
-    found: Vec<FileId>,
     clock: Clock,
     wait: Duration,
     cancelled: CancellationToken,
 ) {
-    warn_of(remove_unknown(&store, &files, found).await);
     loop {
-        warn_of(sweep(&store, &files, clock, wait).await);
+        if let Err(cause) = sweep(&store, &files, clock, wait).await {
+            warn!(error = %cause, "files that nobody wants could not be removed");
+        }
         tokio::select! {
             () = cancelled.cancelled() => return,
             () = time::sleep(wait) => {}
         }
     }
-}
-
-fn warn_of(outcome: Result<(), KeeperError>) {
-    if let Err(cause) = outcome {
-        warn!(error = %cause, "files that nobody wants could not be removed");
-    }
-}
-
-async fn remove_unknown(
-    store: &Store,
-    files: &Files,
-    found: Vec<FileId>,
-) -> Result<(), KeeperError> {
-    let known: HashSet<FileId> = store.known_files().await?.into_iter().collect();
-    let unknown: Vec<_> = found.into_iter().filter(|id| !known.contains(id)).collect();
-    Ok(files.remove(&unknown).await?)
 }
 
 async fn sweep(

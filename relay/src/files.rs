@@ -16,6 +16,9 @@ use tokio::time;
 /// How long a sender may pause.
 const PAUSE: Duration = Duration::from_secs(20);
 
+/// What the name of a file ends with until all of it is on disk.
+const UNFINISHED: &str = ".part";
+
 /// How much of a file's beginning tells what it is.
 const HEAD_BYTES: usize = 8 * 1024;
 
@@ -56,23 +59,24 @@ pub(crate) struct Incoming {
 }
 
 impl Files {
-    /// Makes the folder when there is none.
+    /// Makes the folder when there is none, and removes what a crash left unfinished in it.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         let mut builder = std::fs::DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.recursive(true).create(folder)?;
+        remove_unfinished(folder)?;
         Ok(Self { folder: folder.into() })
     }
 
-    /// Streams a body to disk, as the file of this id.
+    /// Streams a body to disk, for the file of this id.
     pub(crate) async fn receive(
         &self,
         id: &FileId,
         body: Body,
         max_bytes: u64,
     ) -> Result<Incoming, ReceiveError> {
-        let path = self.folder.join(id.as_str());
+        let path = self.folder.join(format!("{id}{UNFINISHED}"));
         let file = private_file(&path).await?;
         let (hash, head) = (Sha256::new(), Vec::new());
         let mut incoming = Incoming { path, file, hash, head, size_bytes: 0 };
@@ -87,10 +91,13 @@ impl Files {
         Ok(incoming)
     }
 
-    /// Brings a file and its name to disk.
-    pub(crate) async fn sync(&self, incoming: &mut Incoming) -> io::Result<()> {
+    /// Brings a file to disk, and then under its own name: what has one is whole.
+    pub(crate) async fn finish(&self, incoming: &mut Incoming) -> io::Result<()> {
         incoming.file.flush().await?;
         incoming.file.sync_all().await?;
+        let named = incoming.path.with_extension("");
+        fs::rename(&incoming.path, &named).await?;
+        incoming.path = named;
         File::open(&self.folder).await?.sync_all().await
     }
 
@@ -108,16 +115,6 @@ impl Files {
             }
         }
         Ok(())
-    }
-
-    /// Every file that lies here.
-    pub(crate) fn list(&self) -> io::Result<Vec<FileId>> {
-        let mut found = Vec::new();
-        for entry in std::fs::read_dir(&self.folder)? {
-            // What has no name of ours is not ours.
-            found.extend(entry?.file_name().to_str().and_then(|name| name.parse().ok()));
-        }
-        Ok(found)
     }
 }
 
@@ -143,10 +140,23 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         if self.path != Path::new("") {
-            // One that stays is removed when the relay starts again.
+            // One that stays is removed when the relay starts again, or named by a check.
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let id = name.to_str().and_then(|name| name.strip_suffix(UNFINISHED));
+        // What has no name of ours is not ours.
+        if id.is_some_and(|id| id.parse::<FileId>().is_ok()) {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 async fn next_piece(

@@ -3,13 +3,13 @@
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use axum_server::Handle;
 use axum_server::accept::NoDelayAcceptor;
 use hyper_util::rt::TokioTimer;
-use postern_shared::{FileId, SiteId};
+use postern_shared::SiteId;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -110,7 +110,8 @@ impl Server {
         let clock = Clock::start();
         let stored: Vec<_> = config.sites.iter().map(Site::stored).collect();
         let (store, keys) = Store::open(&config.db, &stored, clock.now())?;
-        let (files, found) = open_files(&config.files)?;
+        let files = Files::open(&config.files)
+            .map_err(|cause| StartError::Files { folder: config.files, cause })?;
         let (listener, address) = listen(config.listen)?;
         let metrics = Metrics::new();
         let cancelled = CancellationToken::new();
@@ -122,7 +123,6 @@ impl Server {
         let keeping = file_keeper::run(
             store.clone(),
             files.clone(),
-            found,
             clock,
             config.limits.files_wait,
             cancelled.clone(),
@@ -213,14 +213,6 @@ fn check_keys(keyring: &Keyring, sites: &Sites) -> Result<(), StartError> {
         }
     }
     Ok(())
-}
-
-/// The folder, and the files in it: those of former runs, since no call has been taken yet.
-fn open_files(folder: &Path) -> Result<(Files, Vec<FileId>), StartError> {
-    let failed = |cause| StartError::Files { folder: folder.to_owned(), cause };
-    let files = Files::open(folder).map_err(failed)?;
-    let found = files.list().map_err(failed)?;
-    Ok((files, found))
 }
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -6,6 +6,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use postern_relay::config::Limits;
@@ -284,7 +285,7 @@ async fn a_file_that_goes_with_no_message_is_removed_and_the_others_stay() {
 }
 
 #[tokio::test]
-async fn an_accepted_file_outlives_a_kill_and_what_a_crash_left_is_removed() {
+async fn an_accepted_file_outlives_a_kill_and_what_is_unfinished_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let db = folder.path().join("relay.db");
     let (relay, address) = Process::relay(&db, ANY_PORT).await;
@@ -293,26 +294,69 @@ async fn an_accepted_file_outlives_a_kill_and_what_a_crash_left_is_removed() {
     visitor.post("look", &[&file]).await.data::<Value>();
     relay.signal(rustix::process::Signal::KILL);
     relay.end().await;
-    let left = folder.path().join("relay.db.files").join("0123456789abcdef");
+    let left = folder.path().join("relay.db.files").join("0123456789abcdef.part");
     fs::write(&left, "half of a").unwrap();
     let (_relay, address) = Process::relay(&db, ANY_PORT).await;
     let path = format!("/sessions/{}/files/{}", visitor.session, file.file_id);
     let answer = Caller::new(address).with_secret(API_KEY).get(&path).await;
     assert_eq!(answer.body, b"kept");
-    eventually("what was left is gone", async || !left.exists()).await;
+    assert!(!left.exists());
+}
 
-    let check = || {
-        let args = ["check", "--db", db.to_str().unwrap()];
-        let output = std::process::Command::new(binary("postern-relay")).args(args).output();
-        let output = output.unwrap();
-        (output.status.success(), String::from_utf8(output.stdout).unwrap())
-    };
-    let (is_well, said) = check();
+/// Whether `postern-relay check` says that all is well, and what else it says.
+fn check(db: &Path) -> (bool, String) {
+    let args = ["check", "--db", db.to_str().unwrap()];
+    let output = Command::new(binary("postern-relay")).args(args).output().unwrap();
+    (output.status.success(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn a_check_names_the_files_that_are_not_whole() {
+    let relay = TestRelay::start().await;
+    let visitor = opened(&relay.stranger_calls()).await;
+    let file = visitor.send_text("a.txt", "kept").await;
+    let db = relay.file("relay.db");
+    let (is_well, said) = check(&db);
     assert!(is_well && said.contains("1 file"), "{said}");
-    let bytes = folder.path().join("relay.db.files").join(file.file_id.as_str());
+    let bytes = relay.file("relay.db.files").join(file.file_id.as_str());
     fs::write(&bytes, "kep").unwrap();
-    let (is_well, said) = check();
+    let (is_well, said) = check(&db);
     assert!(!is_well && said.contains(&format!("file {}", file.file_id)), "{said}");
+}
+
+#[tokio::test]
+async fn the_files_of_a_newer_database_outlive_an_older_one() {
+    let mut relay = TestRelay::start().await;
+    let db = relay.file("relay.db");
+    let visitor = opened(&relay.stranger_calls()).await;
+    visitor.post("look", &[&visitor.send_text("a.txt", "first").await]).await.data::<Value>();
+    let operate = |args: &[&str]| {
+        let binary = Command::new(binary("postern-relay")).args(args).arg("--db").arg(&db).output();
+        let output = binary.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let backup = relay.file("backup.db");
+    let said = operate(&["backup", backup.to_str().unwrap()]);
+    assert!(said.contains("files are not in it: copy their folder after it"), "{said}");
+    let later = visitor.send_text("b.txt", "later").await;
+    visitor.post("look", &[&later]).await.data::<Value>();
+    relay.stop().await;
+    let newer = relay.file("newer.db");
+    operate(&["backup", newer.to_str().unwrap()]);
+
+    operate(&["restore", backup.to_str().unwrap()]);
+    relay.start_again();
+    assert_eq!(visitor.get(&later).await.status, 404);
+    let (is_well, said) = check(&db);
+    let stray = format!("relay.db.files: file {}\n", later.file_id);
+    assert!(is_well && said.contains(&stray) && said.contains("not known"), "{said}");
+    relay.stop().await;
+
+    operate(&["restore", newer.to_str().unwrap()]);
+    relay.start_again();
+    assert_eq!(visitor.get(&later).await.body, b"later");
+    assert!(!check(&db).1.contains("not known"));
 }
 
 /// A relay that dies at a step of the protocol, and where it listens until then.
@@ -328,7 +372,11 @@ async fn doomed_relay(db: &Path, point: &str) -> (Process, SocketAddr) {
 
 #[tokio::test]
 async fn a_relay_that_is_killed_while_it_takes_a_file_keeps_all_of_it_or_nothing() {
-    for point in ["relay: file written, not stored", "relay: file stored, answer not sent"] {
+    for (point, left) in [
+        ("relay: file written, not named", 0),
+        ("relay: file named, not stored", 1),
+        ("relay: file stored, answer not sent", 0),
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let db = folder.path().join("relay.db");
         let (relay, address) = doomed_relay(&db, point).await;
@@ -345,8 +393,9 @@ async fn a_relay_that_is_killed_while_it_takes_a_file_keeps_all_of_it_or_nothing
         let file = visitor.send_text("a.txt", "text").await;
         assert_eq!(visitor.get(&file).await.body, b"text");
         let files = folder.path().join("relay.db.files");
-        let is_one = async || fs::read_dir(&files).unwrap().count() == 1;
-        eventually("no other file is left", is_one).await;
+        assert_eq!(fs::read_dir(&files).unwrap().count(), 1 + left, "{point}");
+        let (is_well, said) = check(&db);
+        assert!(is_well && said.contains("not known") == (left > 0), "{point}: {said}");
     }
 }
 

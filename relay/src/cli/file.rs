@@ -87,6 +87,9 @@ impl CheckArgs {
         let db = self.db.db.display();
         let files = self.files.unwrap_or_else(|| files_beside(&self.db.db));
         let report = maintenance::check(&self.db.db, &files)?;
+        if let Some(strays) = &report.strays {
+            print(format!("{db}: {strays}"))?;
+        }
         if report.findings.is_empty() {
             print(format!("{db} is well: {}", figures(report.contents)))?;
             return Ok(true);

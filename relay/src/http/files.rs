@@ -49,8 +49,9 @@ pub(super) async fn upload_file(
     let id = fresh_id()?;
     let mut incoming = receive(&app, &id, request.into_body()).await?;
     check_content(&incoming, &media_type)?;
-    app.files.sync(&mut incoming).await.map_err(disk)?;
-    fault::point("relay: file written, not stored");
+    fault::point("relay: file written, not named");
+    app.files.finish(&mut incoming).await.map_err(disk)?;
+    fault::point("relay: file named, not stored");
     let file = File { id, name: query.name, media_type, size_bytes: incoming.size_bytes };
     let new = NewFile {
         file: file.clone(),

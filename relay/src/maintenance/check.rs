@@ -1,7 +1,10 @@
 //! Check: whether the file holds together and its rows say what the schema means.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::{fs, io};
 
+use postern_shared::FileId;
 use rusqlite::Connection;
 
 use crate::store::file::{self, Found, OpenError, Purpose};
@@ -22,6 +25,9 @@ struct Invariant {
 pub struct Report {
     /// What is wrong, a sentence each; empty when all is well.
     pub findings: Vec<String>,
+    /// Files in their folder that the database does not know, in a sentence. They do no harm: a crash
+    /// or the restore of an older database leaves them.
+    pub strays: Option<String>,
     /// What the database holds; all zero when its pages or its schema are damaged.
     pub contents: Contents,
 }
@@ -50,24 +56,48 @@ pub fn check(db: &Path, files: &Path) -> Result<Report, OpenError> {
     let found = file::open_beside(db, Purpose::Read)?;
     let sqlite = |cause| OpenError::sqlite(db, cause);
     let mut report = examine(&found).map_err(sqlite)?;
-    if report.contents.files > 0 {
-        report.findings.extend(missing_files(&found.connection, files).map_err(sqlite)?);
+    // The files of a database whose rows cannot be read are not known.
+    if report.contents != Contents::default() {
+        // Looked at before the rows: a file that is being stored has its bytes first.
+        let lying = lying_files(files);
+        let known = known_files(&found.connection).map_err(sqlite)?;
+        report.findings.extend(missing_files(&known, files));
+        report.strays = stray_files(&known, lying, files);
     }
     Ok(report)
 }
 
+/// The names of files in the folder; none when it cannot be read.
+fn lying_files(folder: &Path) -> Vec<String> {
+    let name = |entry: io::Result<fs::DirEntry>| {
+        let id: FileId = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        Some(id.to_string())
+    };
+    fs::read_dir(folder).map(|entries| entries.filter_map(name).collect()).unwrap_or_default()
+}
+
+/// The size in bytes of every file that was sent.
+fn known_files(conn: &Connection) -> rusqlite::Result<BTreeMap<String, u64>> {
+    conn.prepare("SELECT public_id, size_bytes FROM file")?
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
+}
+
 /// Files whose bytes are not in their folder, or not all of them.
-fn missing_files(conn: &Connection, folder: &Path) -> rusqlite::Result<Option<String>> {
-    let mut statement = conn.prepare("SELECT public_id, size_bytes FROM file")?;
-    let mut rows = statement.query([])?;
-    let mut missing = Vec::new();
-    while let Some(row) = rows.next()? {
-        let (id, size_bytes): (String, u64) = (row.get(0)?, row.get(1)?);
-        if folder.join(&id).metadata().map(|file| file.len()).ok() != Some(size_bytes) {
-            missing.push(format!("file {id}"));
-        }
-    }
-    Ok(named(&format!("not whole in {}", folder.display()), &missing))
+fn missing_files(known: &BTreeMap<String, u64>, folder: &Path) -> Option<String> {
+    let is_whole = |id: &str, size_bytes| {
+        folder.join(id).metadata().is_ok_and(|file| file.len() == size_bytes)
+    };
+    let missing = known.iter().filter(|(id, size_bytes)| !is_whole(id, **size_bytes));
+    let missing: Vec<_> = missing.map(|(id, _)| format!("file {id}")).collect();
+    named(&format!("not whole in {}", folder.display()), &missing)
+}
+
+fn stray_files(known: &BTreeMap<String, u64>, lying: Vec<String>, folder: &Path) -> Option<String> {
+    let strays = lying.into_iter().filter(|id| !known.contains_key(id));
+    let mut strays: Vec<_> = strays.map(|id| format!("file {id}")).collect();
+    strays.sort();
+    named(&format!("not known, and left in {}", folder.display()), &strays)
 }
 
 /// Looks at the rows too when they are of the version whose meaning is known here.
@@ -78,7 +108,7 @@ pub(super) fn examine(found: &Found) -> rusqlite::Result<Report> {
         findings.extend(file::missing_parts(&moment)?.into_iter().map(no_part));
     }
     if !findings.is_empty() {
-        return Ok(Report { findings, contents: Contents::default() });
+        return Ok(Report { findings, strays: None, contents: Contents::default() });
     }
     findings.extend(dangling_rows(&moment)?);
     if found.is_current() {
@@ -86,7 +116,7 @@ pub(super) fn examine(found: &Found) -> rusqlite::Result<Report> {
             findings.extend(broken(&moment, invariant)?);
         }
     }
-    Ok(Report { findings, contents: contents(&moment)? })
+    Ok(Report { findings, strays: None, contents: contents(&moment)? })
 }
 
 fn no_part(part: String) -> String {

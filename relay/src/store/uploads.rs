@@ -63,20 +63,6 @@ impl Store {
     pub async fn sweep_files(&self, before_ms: i64) -> Result<Vec<FileId>, StoreError> {
         self.writer.run(move |txn| sweep(txn, before_ms)).await
     }
-
-    /// Every file that is known.
-    ///
-    /// # Errors
-    /// Only the database's own.
-    pub async fn known_files(&self) -> Result<Vec<FileId>, StoreError> {
-        self.readers.run(known).await
-    }
-}
-
-fn known(conn: &Connection) -> Result<Vec<FileId>, StoreError> {
-    let sql = "SELECT public_id FROM file";
-    let known: rusqlite::Result<_> = conn.prepare_cached(sql)?.query_map([], file_id)?.collect();
-    Ok(known?)
 }
 
 fn add(txn: &mut Txn<'_>, new: &NewFile, now: Now) -> Result<FileId, StoreError> {
