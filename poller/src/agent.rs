@@ -9,6 +9,7 @@ mod http;
 mod openai;
 mod quick_replies;
 mod reply;
+mod reply_files;
 mod service;
 
 use std::path::PathBuf;
@@ -24,6 +25,13 @@ pub use exec::{Exec, ExecArgs};
 pub use http::{Http, HttpArgs};
 pub use openai::{OpenAi, OpenAiArgs};
 pub use quick_replies::QuickReplies;
+pub use reply_files::{ReplyFile, ReplyFiles};
+
+/// How many files go with a question or a reply; more than a relay takes by default.
+pub(crate) const MAX_FILES: usize = 20;
+
+/// The largest file that goes with a question or a reply; more than a relay takes by default.
+pub(crate) const MAX_FILE_BYTES: u64 = 100 * 1024 * 1024;
 
 /// Whoever answers the visitors.
 #[derive(Debug)]
@@ -60,7 +68,8 @@ impl Agent {
         self.write_answer(question, &Draft::default()).await
     }
 
-    /// The agent's reply, never blank and never over the limits, written to a draft on the way.
+    /// The agent's reply, written to a draft on the way; never over the limits, and blank only when
+    /// files go with it.
     ///
     /// Cancelling the draft asks the agent to end. Dropping the future ends it: a program's whole
     /// process group is killed, a connection is closed.

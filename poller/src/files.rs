@@ -1,39 +1,49 @@
-//! Visitors' files beside the queue, for as long as the agent is at their message.
+//! Files beside the queue: those of visitors for as long as the agent is at their message, those of
+//! the agent until the relay has its reply.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use postern_shared::files::File;
 use postern_shared::{MessageId, SessionId};
-use tokio::fs;
+use tracing::warn;
 
-use crate::agent::{AgentError, QuestionFile};
+use crate::agent::{AgentError, MAX_FILE_BYTES, MAX_FILES, QuestionFile};
+use crate::private;
 use crate::relay::{Relay, RelayError};
-
-/// How many files of a message are fetched; more than a relay takes by default.
-const MAX_FILES: usize = 20;
-
-/// The largest file that is fetched; more than a relay takes by default.
-const MAX_FILE_BYTES: u64 = 100 * 1024 * 1024;
 
 /// How much of a file's name is kept, in characters.
 const MAX_NAME_CHARS: usize = 100;
 
-/// A private folder with one folder for each message.
+/// A private folder with one folder for each message, in which the question and the reply have theirs.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
     root: PathBuf,
 }
 
 impl Folder {
-    /// The folder of a queue, emptied: what is there is of a former run, whose messages are fetched
-    /// anew.
-    pub(crate) fn of_queue(queue: &Path) -> io::Result<Self> {
+    /// The folder of a queue, rid of what a former run left: only messages that are answered, whose
+    /// replies are still to be posted, keep their files. Those of others are fetched anew.
+    pub(crate) async fn of_queue(queue: &Path, answered: &[MessageId]) -> io::Result<Self> {
         let mut root = std::path::absolute(queue)?.into_os_string();
         root.push(".files");
-        match std::fs::remove_dir_all(&root) {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
-            _ => Ok(Self { root: root.into() }),
+        let folder = Self { root: root.into() };
+        let kept: HashSet<_> = answered.iter().map(|message| folder.of(*message)).collect();
+        for message in folder.messages()? {
+            if !kept.contains(&message) {
+                private::remove_folder(&message).await?;
+            }
+        }
+        Ok(folder)
+    }
+
+    /// The folders of messages.
+    fn messages(&self) -> io::Result<Vec<PathBuf>> {
+        match std::fs::read_dir(&self.root) {
+            Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Err(cause) => Err(cause),
         }
     }
 
@@ -54,8 +64,8 @@ impl Folder {
                 retryable: false,
             });
         }
-        let folder = self.of(message);
-        private_folder(folder.clone()).await.map_err(disk)?;
+        let folder = self.of_question(message);
+        private::make_folder(folder.clone()).await.map_err(disk)?;
         let mut fetched = Vec::with_capacity(files.len());
         for (index, file) in files.iter().enumerate() {
             let path = folder.join(format!("{}-{}", index + 1, plain_name(&file.name)));
@@ -70,16 +80,33 @@ impl Folder {
         Ok(fetched)
     }
 
-    /// Removes the files of a message that the agent is done with.
-    pub(crate) async fn remove(&self, message: MessageId) -> io::Result<()> {
-        match fs::remove_dir_all(self.of(message)).await {
-            Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
-            _ => Ok(()),
-        }
+    /// Where the files of the reply to a message are put.
+    pub(crate) fn of_reply(&self, message: MessageId) -> PathBuf {
+        self.of(message).join("reply")
+    }
+
+    /// Removes the visitor's files, with which the agent is done.
+    pub(crate) async fn remove_question(&self, message: MessageId) {
+        remove(&self.of_question(message), message).await;
+    }
+
+    /// Removes all files of a message.
+    pub(crate) async fn remove(&self, message: MessageId) {
+        remove(&self.of(message), message).await;
+    }
+
+    fn of_question(&self, message: MessageId) -> PathBuf {
+        self.of(message).join("question")
     }
 
     fn of(&self, message: MessageId) -> PathBuf {
         self.root.join(message.to_string())
+    }
+}
+
+async fn remove(folder: &Path, message: MessageId) {
+    if let Err(error) = private::remove_folder(folder).await {
+        warn!(message.id = %message, %error, "the files of a message stay until the next start");
     }
 }
 
@@ -91,13 +118,6 @@ fn unfetched(error: RelayError) -> AgentError {
 
 fn disk(cause: io::Error) -> AgentError {
     AgentError::Files { problem: cause.to_string(), retryable: true }
-}
-
-async fn private_folder(path: PathBuf) -> io::Result<()> {
-    let mut builder = fs::DirBuilder::new();
-    #[cfg(unix)]
-    builder.mode(0o700);
-    builder.recursive(true).create(path).await
 }
 
 /// A name that means nothing to a file system or a shell; the end is kept, which tells the type.

@@ -101,6 +101,9 @@ async fn ask(text: &str, agent: &AgentArgs) -> ExitCode {
         () = printer.print_as_written(draft.watch()) => return ExitCode::FAILURE,
         () = signal::asked_to_end() => return ExitCode::FAILURE,
     };
+    for file in draft.files().kept {
+        let _ = writeln!(io::stderr(), "file: {}, {}", file.name, file.media_type);
+    }
     match answer {
         Ok(reply) => print(reply.get(printer.printed..).unwrap_or_default()),
         Err(problem) => {

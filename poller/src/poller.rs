@@ -100,10 +100,12 @@ pub(crate) struct Signals {
 /// # Errors
 /// [`PollerError`].
 pub async fn run(config: Config, cancelled: CancellationToken) -> Result<(), PollerError> {
+    let queue = Queue::open(&config.queue)?;
+    let files = Folder::of_queue(&config.queue, &queue.answered().await?).await;
+    let files = files.map_err(|cause| QueueError::File { path: config.queue, cause })?;
     let bridge = Arc::new(Bridge {
-        queue: Queue::open(&config.queue)?,
-        files: Folder::of_queue(&config.queue)
-            .map_err(|cause| QueueError::File { path: config.queue, cause })?,
+        queue,
+        files,
         relay: config.relay,
         agent: config.agent,
         pace: config.pace,

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use postern_host::fault;
-use postern_shared::MessageId;
 use postern_shared::poller::{NackRequest, PostReply};
+use postern_shared::{FileId, MessageId};
 use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
@@ -13,10 +13,11 @@ use tracing::{debug, error, info, warn};
 
 use crate::backoff::Backoff;
 use crate::poller::{Bridge, PollerError};
-use crate::queue::{Outcome, Outgoing};
+use crate::queue::{Answer, Outcome, Outgoing};
 use crate::relay::RelayError;
+use crate::upload;
 
-/// Posts that run at once; they are small, and one that must wait holds up no other.
+/// Posts that run at once; most are small, and one that must wait holds up no other.
 const AT_ONCE: usize = 16;
 
 /// Ends when told that nothing more will be settled, after one last try for what is left.
@@ -95,19 +96,10 @@ enum Progress {
 async fn post(bridge: &Bridge, outgoing: &Outgoing) -> Result<Progress, PollerError> {
     let message = outgoing.message_id;
     let told = match &outgoing.outcome {
-        Outcome::Answered { reply, quick_replies, at, stopped } => {
-            let body = PostReply {
-                session_id: outgoing.session_id.clone(),
-                response: reply.clone(),
-                message_id: Some(message),
-                lease_id: Some(outgoing.lease_id.clone()),
-                timestamp: Some(*at),
-                stopped: *stopped,
-                quick_replies: quick_replies.clone(),
-                files: Vec::new(),
-            };
-            bridge.relay.reply(&body, &idempotency_key(outgoing)).await.map(drop)
-        }
+        Outcome::Answered(answer) => match upload::run(bridge, outgoing, answer).await? {
+            Ok(files) => reply(bridge, outgoing, answer, files).await,
+            Err(problem) => Err(problem),
+        },
         Outcome::Failed { error, retry_after_seconds } => {
             let body = nack_request(outgoing, error, *retry_after_seconds);
             bridge.relay.nack(message, &body).await.map(drop)
@@ -117,7 +109,7 @@ async fn post(bridge: &Bridge, outgoing: &Outgoing) -> Result<Progress, PollerEr
         Ok(()) => {
             fault::point("poller: relay told, queue not cleared");
             debug!(message.id = %message, "the relay has it");
-            bridge.queue.finish(message).await?;
+            finish(bridge, outgoing).await?;
         }
         Err(refused @ RelayError::KeyRefused { .. }) => return Err(refused.into()),
         Err(RelayError::LeaseLost(why)) => {
@@ -126,7 +118,7 @@ async fn post(bridge: &Bridge, outgoing: &Outgoing) -> Result<Progress, PollerEr
         }
         Err(RelayError::Settled(why)) => {
             info!(message.id = %message, why, "nothing is left to do for a message");
-            bridge.queue.finish(message).await?;
+            finish(bridge, outgoing).await?;
         }
         Err(problem) if problem.is_retryable() => {
             warn!(message.id = %message, error = %problem, "the relay was not told; trying again");
@@ -135,6 +127,42 @@ async fn post(bridge: &Bridge, outgoing: &Outgoing) -> Result<Progress, PollerEr
         Err(problem) => give_up(bridge, outgoing, &problem).await?,
     }
     Ok(Progress::Done)
+}
+
+/// Posts a reply with its files. Of more than the relay takes, the last ones are left out.
+async fn reply(
+    bridge: &Bridge,
+    outgoing: &Outgoing,
+    answer: &Answer,
+    files: Vec<FileId>,
+) -> Result<(), RelayError> {
+    let mut body = PostReply {
+        session_id: outgoing.session_id.clone(),
+        response: answer.reply.clone(),
+        message_id: Some(outgoing.message_id),
+        lease_id: Some(outgoing.lease_id.clone()),
+        timestamp: Some(answer.at),
+        stopped: answer.stopped,
+        quick_replies: answer.quick_replies.clone(),
+        files,
+    };
+    loop {
+        match bridge.relay.reply(&body, &idempotency_key(outgoing)).await {
+            Err(RelayError::TooManyFiles(why)) if body.files.pop().is_some() => {
+                warn!(message.id = %outgoing.message_id, why, "the last file is left out of a reply");
+            }
+            told => return told.map(drop),
+        }
+    }
+}
+
+/// The message is done with. One that failed may be with an agent again, whose files stay.
+async fn finish(bridge: &Bridge, outgoing: &Outgoing) -> Result<(), PollerError> {
+    bridge.queue.finish(outgoing.message_id).await?;
+    if outgoing.outcome.has_files() {
+        bridge.files.remove(outgoing.message_id).await;
+    }
+    Ok(())
 }
 
 /// A reply that the relay will never take makes its message a dead letter, so that the visitor is
@@ -150,8 +178,7 @@ async fn give_up(
     if let Err(error) = bridge.relay.nack(message, &body).await {
         warn!(message.id = %message, %error, "the message could not be given up; its lease will run out");
     }
-    bridge.queue.finish(message).await?;
-    Ok(())
+    finish(bridge, outgoing).await
 }
 
 fn nack_request(outgoing: &Outgoing, error: &str, retry_after_seconds: Option<u32>) -> NackRequest {

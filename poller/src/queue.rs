@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use tokio::{task, time};
 use tracing::{info, warn};
 
-use crate::agent::{Question, Speaker, Turn};
+use crate::agent::{Question, ReplyFile, Speaker, Turn};
 
 /// How long an answer whose lease was lost is kept, should the relay hand the message out again.
 const KEEP_PARKED_MS: i64 = 7 * 24 * 3_600 * 1_000;
@@ -106,16 +106,7 @@ pub struct Outgoing {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
     /// The agent's reply.
-    Answered {
-        /// Its text.
-        reply: String,
-        /// What the visitor may answer by a click.
-        quick_replies: Vec<String>,
-        /// When it was there.
-        at: Timestamp,
-        /// Whether the visitor stopped it: the text is what was written by then, perhaps nothing.
-        stopped: bool,
-    },
+    Answered(Answer),
     /// No reply.
     Failed {
         /// Why, for the operator.
@@ -123,6 +114,28 @@ pub enum Outcome {
         /// When to try again; `None` gives up for good.
         retry_after_seconds: Option<u32>,
     },
+}
+
+/// What the agent replied.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// Its text.
+    pub reply: String,
+    /// What the visitor may answer by a click.
+    pub quick_replies: Vec<String>,
+    /// The files that go with it, on this host.
+    pub files: Vec<ReplyFile>,
+    /// When it was there.
+    pub at: Timestamp,
+    /// Whether the visitor stopped it: the text is what was written by then, perhaps nothing.
+    pub stopped: bool,
+}
+
+impl Outcome {
+    /// Whether files on this host go with it.
+    pub fn has_files(&self) -> bool {
+        matches!(self, Self::Answered(answer) if !answer.files.is_empty())
+    }
 }
 
 impl QueueError {
@@ -252,9 +265,7 @@ impl Queue {
     /// Only the database's own.
     pub async fn settle(&self, message: MessageId, outcome: Outcome) -> Result<(), QueueError> {
         self.write(move |tx| match &outcome {
-            Outcome::Answered { reply, quick_replies, at, stopped } => {
-                settle_answered(tx, message, reply, quick_replies, *at, *stopped)
-            }
+            Outcome::Answered(answer) => settle_answered(tx, message, answer),
             Outcome::Failed { error, retry_after_seconds } => {
                 let sql = "UPDATE job SET state = 'failed', error = ?2, retry_after_seconds = ?3,
                                settled_at = ?4
@@ -263,6 +274,18 @@ impl Queue {
                 let row = (message.0, error, retry_after_seconds, now);
                 tx.prepare_cached(sql)?.execute(row).map(drop)
             }
+        })
+        .await
+    }
+
+    /// The messages whose replies the relay has not confirmed.
+    ///
+    /// # Errors
+    /// Only the database's own.
+    pub async fn answered(&self) -> Result<Vec<MessageId>, QueueError> {
+        self.write(|tx| {
+            let sql = "SELECT message_id FROM job WHERE state = 'answered'";
+            tx.prepare_cached(sql)?.query_map([], |row| Ok(MessageId(row.get(0)?)))?.collect()
         })
         .await
     }
@@ -413,20 +436,21 @@ fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<()>
 fn settle_answered(
     tx: &Transaction<'_>,
     message: MessageId,
-    reply: &str,
-    quick_replies: &[String],
-    at: Timestamp,
-    stopped: bool,
+    answer: &Answer,
 ) -> rusqlite::Result<()> {
-    let sql = "UPDATE job SET state = 'answered', reply = ?2, quick_replies = ?3, settled_at = ?4,
-                   stopped = ?5
-               WHERE message_id = ?1 AND state = 'leased'";
-    let row = (message.0, reply, json(&quick_replies)?, at.as_millisecond(), stopped);
-    if tx.prepare_cached(sql)?.execute(row)? == 0 {
-        return Ok(());
-    }
-    // Models expect turns to alternate: one that was stopped before a word is no turn.
-    if reply.trim().is_empty() {
+    let sql = "UPDATE job SET state = 'answered', reply = :reply, quick_replies = :quick_replies,
+                   reply_files = :files, settled_at = :at, stopped = :stopped
+               WHERE message_id = :id AND state = 'leased'";
+    let settled = tx.prepare_cached(sql)?.execute(named_params! {
+        ":id": message.0,
+        ":reply": answer.reply,
+        ":quick_replies": json(&answer.quick_replies)?,
+        ":files": json(&answer.files)?,
+        ":at": answer.at.as_millisecond(),
+        ":stopped": answer.stopped,
+    })?;
+    // Models expect turns to alternate: one without a word is no turn.
+    if settled == 0 || answer.reply.trim().is_empty() {
         return Ok(());
     }
     let sql = "INSERT INTO turn (session_id, uid, message_id, role, content)
@@ -478,12 +502,13 @@ fn outgoing(row: &Row<'_>) -> rusqlite::Result<Outgoing> {
     let outcome = match row.get_ref("state")?.as_str()? {
         "answered" => {
             let at = Timestamp::from_millisecond(row.get("settled_at")?);
-            Outcome::Answered {
+            Outcome::Answered(Answer {
                 reply: row.get("reply")?,
                 quick_replies: from_json(row, "quick_replies")?,
+                files: from_json(row, "reply_files")?,
                 at: at.unwrap_or_default(),
                 stopped: row.get("stopped")?,
-            }
+            })
         }
         _ => Outcome::Failed {
             error: row.get("error")?,
@@ -540,9 +565,14 @@ mod tests {
     }
 
     fn answered(reply: &str) -> Outcome {
-        let at = Timestamp::from_second(9).unwrap();
-        let quick_replies = vec!["Thanks".into()];
-        Outcome::Answered { reply: reply.into(), quick_replies, at, stopped: false }
+        let (name, media_type) = ("chart.png".into(), "image/png".into());
+        Outcome::Answered(Answer {
+            reply: reply.into(),
+            quick_replies: vec!["Thanks".into()],
+            files: vec![ReplyFile { name, media_type, path: "/of/1/reply/chart.png".into() }],
+            at: Timestamp::from_second(9).unwrap(),
+            stopped: false,
+        })
     }
 
     fn open(folder: &tempfile::TempDir) -> Queue {
@@ -573,6 +603,7 @@ mod tests {
         queue.settle(MessageId(1), answered("yes")).await.unwrap();
         queue.lose_lease(MessageId(1), "first".parse().unwrap()).await.unwrap();
         assert_eq!(queue.outgoing().await.unwrap(), vec![]);
+        assert_eq!(queue.answered().await.unwrap(), [MessageId(1)]);
         queue.take_in(vec![leased(1, "s", "second")]).await.unwrap();
         assert_eq!(queue.outgoing().await.unwrap().len(), 1);
     }

@@ -15,6 +15,7 @@ CREATE TABLE job (
     reply               TEXT,                  -- of an answered one
     stopped             INTEGER NOT NULL DEFAULT 0, -- whether the visitor stopped that reply
     quick_replies       TEXT,                  -- JSON array of texts that go with that reply
+    reply_files         TEXT,                  -- JSON array of the files that go with it, and where they are
     error               TEXT,                  -- of a failed one
     retry_after_seconds INTEGER,               -- of a failed one; null gives it up for good
     settled_at          INTEGER                -- when it was answered or failed, ms since 1970

@@ -5,7 +5,7 @@ use std::time::Duration;
 use std::{fmt, io};
 
 use futures_util::StreamExt;
-use postern_shared::files::File;
+use postern_shared::files::{File, FileStored};
 use postern_shared::operator::Health;
 use postern_shared::poller::{
     ChunkTaken, ExtendRequest, Extended, Inbox, LeaseRequest, Leased, LeasedMessage, NackRequest,
@@ -21,6 +21,9 @@ use serde::de::DeserializeOwned;
 use tokio::fs;
 use tokio::io::AsyncWriteExt;
 
+use crate::agent::ReplyFile;
+use crate::private;
+
 /// How long a connection may take to be there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -28,7 +31,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a file may take.
-const DOWNLOAD_TIMEOUT: Duration = Duration::from_secs(600);
+const FILE_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The largest answer that is read; a lease of a hundred long messages stays well below.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
@@ -83,6 +86,12 @@ pub enum RelayError {
         /// What the relay said.
         sentence: String,
     },
+    /// The relay takes no more files for now, or not so many with one reply.
+    #[error("the relay takes no more files: {0}")]
+    TooManyFiles(String),
+    /// A file of a reply is not where it was put.
+    #[error("the file cannot be read: {0}")]
+    NoFile(#[source] io::Error),
     /// A file did not come as it was announced, or could not be put down here.
     #[error("the file {0}")]
     BadFile(String),
@@ -104,6 +113,8 @@ impl RelayError {
             | Self::LeaseLost(_)
             | Self::Gap { .. }
             | Self::Settled(_)
+            | Self::TooManyFiles(_)
+            | Self::NoFile(_)
             | Self::Refused { .. } => false,
         }
     }
@@ -241,9 +252,9 @@ impl Relay {
         path: &Path,
     ) -> Result<(), RelayError> {
         let url = self.url(&format!("{BASE_PATH}/sessions/{session}/files/{}", file.id));
-        let call = self.client.get(url).timeout(DOWNLOAD_TIMEOUT);
+        let call = self.client.get(url).timeout(FILE_TIMEOUT);
         let response = answered(self.authorized(call)).await?;
-        let mut place = private_file(path).await.map_err(|cause| bad_file(file, &cause))?;
+        let mut place = private::create_file(path).await.map_err(|cause| bad_file(file, &cause))?;
         let mut pieces = response.bytes_stream();
         let mut size_bytes = 0;
         while let Some(piece) = pieces.next().await {
@@ -260,6 +271,29 @@ impl Relay {
         } else {
             Err(bad_file(file, &"it has another size than was announced"))
         }
+    }
+
+    /// Streams a file that goes with a reply to its session; a repeat under the same idempotency key is
+    /// harmless.
+    ///
+    /// # Errors
+    /// [`RelayError`]; [`RelayError::NoFile`] when it is not here to be read.
+    pub async fn upload(
+        &self,
+        session: &SessionId,
+        file: &ReplyFile,
+        idempotency_key: &str,
+    ) -> Result<FileStored, RelayError> {
+        let (bytes, size_bytes) = opened(&file.path).await.map_err(RelayError::NoFile)?;
+        let url = self.url(&format!("{BASE_PATH}/sessions/{session}/files"));
+        let url = Url::parse_with_params(&url, [("name", &file.name)])
+            .map_err(|_| RelayError::BadAddress(url))?;
+        let call = self.client.post(url).timeout(FILE_TIMEOUT).body(bytes);
+        let call = call
+            .header(header::CONTENT_TYPE, &file.media_type)
+            .header(header::CONTENT_LENGTH, size_bytes)
+            .header(IDEMPOTENCY_KEY, idempotency_key);
+        self.send(call).await
     }
 
     /// Looks at the inbox without leasing: whether the key is good.
@@ -340,12 +374,11 @@ async fn answered(call: RequestBuilder) -> Result<Response, RelayError> {
     Err(refusal(status, retry_after, &read_body(response).await?))
 }
 
-async fn private_file(path: &Path) -> io::Result<fs::File> {
-    let mut options = fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    options.mode(0o600);
-    options.open(path).await
+/// A file to be read, and its size in bytes.
+async fn opened(path: &Path) -> io::Result<(fs::File, u64)> {
+    let file = fs::File::open(path).await?;
+    let size_bytes = file.metadata().await?.len();
+    Ok((file, size_bytes))
 }
 
 fn bad_file(file: &File, cause: &dyn fmt::Display) -> RelayError {
@@ -377,6 +410,7 @@ fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> Re
         (401 | 403, _) => RelayError::KeyRefused { status: code, sentence },
         (409, ErrorType::StaleLease | ErrorType::NotLeased) => RelayError::LeaseLost(sentence),
         (409, ErrorType::OffsetMismatch) => RelayError::Gap { wanted },
+        (_, ErrorType::TooManyFiles) => RelayError::TooManyFiles(sentence),
         (404, ErrorType::NotFound) | (409, _) => RelayError::Settled(sentence),
         (408 | 429 | 500..=599, _) => RelayError::Busy { status: code, sentence, retry_after },
         (300..=399 | 404 | 405, _) => RelayError::NotARelay(format!("status {code}")),

@@ -12,11 +12,11 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use crate::agent::{AgentError, Draft, Question};
+use crate::agent::{AgentError, Draft, Question, ReplyFile};
 use crate::backoff::Backoff;
 use crate::lease::{self, Lease};
 use crate::poller::{Bridge, PollerError};
-use crate::queue::{Job, Outcome};
+use crate::queue::{Answer, Job, Outcome};
 use crate::relay::RelayError;
 use crate::show;
 
@@ -133,22 +133,29 @@ async fn settle_cancelled(bridge: &Bridge, message: MessageId) -> Result<(), Pol
     Ok(())
 }
 
-/// Has a message answered; then the files that came with it are not needed here any more.
+/// Has a message answered; then no files are needed here any more but those that go with the reply.
 async fn work_on(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
     let (message, has_files) = (job.message_id, !job.files.is_empty());
-    answer(bridge, job).await?;
-    if has_files && let Err(error) = bridge.files.remove(message).await {
-        warn!(message.id = %message, %error, "the visitor's files stay until the next start");
+    match answer(bridge, job).await? {
+        RepliedWith::NoFiles => bridge.files.remove(message).await,
+        RepliedWith::Files if has_files => bridge.files.remove_question(message).await,
+        RepliedWith::Files => {}
     }
     Ok(())
 }
 
+/// Whether files wait to go with a reply.
+enum RepliedWith {
+    Files,
+    NoFiles,
+}
+
 /// Asks the agent while showing what it writes and keeping the lease, and journals the outcome.
-async fn answer(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
+async fn answer(bridge: &Bridge, job: Job) -> Result<RepliedWith, PollerError> {
     let (message, session, attempts) = (job.message_id, job.session_id.clone(), job.attempts);
     let files = job.files.clone();
     let question = bridge.queue.question(job, bridge.pace.history).await?;
-    let draft = Draft::default();
+    let draft = Draft::with_folder(bridge.files.of_reply(message));
     let outcome = tokio::select! {
         answer = ask(bridge, question, &files, &draft) => {
             Some(outcome(answer, message, &draft, attempts))
@@ -158,17 +165,18 @@ async fn answer(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
     };
     let Some(outcome) = outcome else {
         warn!(message.id = %message, session.id = %session, "the lease was lost; the agent is ended");
-        return Ok(());
+        return Ok(RepliedWith::NoFiles);
     };
     if let Outcome::Failed { error, retry_after_seconds } = &outcome {
         let for_good = retry_after_seconds.is_none();
         warn!(message.id = %message, session.id = %session, attempts, for_good, %error, "the agent failed");
     }
+    let has_files = outcome.has_files();
     fault::point("poller: agent done, not journaled");
     bridge.queue.settle(message, outcome).await?;
     fault::point("poller: outcome journaled, relay not told");
     bridge.signals.settled.notify_one();
-    Ok(())
+    Ok(if has_files { RepliedWith::Files } else { RepliedWith::NoFiles })
 }
 
 /// Asks the agent once the files that go with the question are here.
@@ -194,14 +202,20 @@ fn outcome(
 ) -> Outcome {
     let at = Timestamp::now();
     match answer {
-        Ok(reply) => {
-            let quick_replies = quick_replies(message, draft);
-            Outcome::Answered { reply, quick_replies, at, stopped: false }
-        }
-        Err(AgentError::Cancelled) => {
-            let (reply, quick_replies) = (draft.text(), Vec::new());
-            Outcome::Answered { reply, quick_replies, at, stopped: true }
-        }
+        Ok(reply) => Outcome::Answered(Answer {
+            reply,
+            quick_replies: quick_replies(message, draft),
+            files: files(message, draft),
+            at,
+            stopped: false,
+        }),
+        Err(AgentError::Cancelled) => Outcome::Answered(Answer {
+            reply: draft.text(),
+            quick_replies: Vec::new(),
+            files: Vec::new(),
+            at,
+            stopped: true,
+        }),
         Err(error) => Outcome::Failed {
             error: error.to_string(),
             retry_after_seconds: error.is_retryable().then(|| retry_seconds(&error, attempts)),
@@ -215,6 +229,14 @@ fn quick_replies(message: MessageId, draft: &Draft) -> Vec<String> {
         warn!(message.id = %message, "the agent's quick replies were cut to what the relay takes");
     }
     offered.texts
+}
+
+fn files(message: MessageId, draft: &Draft) -> Vec<ReplyFile> {
+    let files = draft.files();
+    for why in files.left_out {
+        warn!(message.id = %message, why, "a file of the agent is left out of its reply");
+    }
+    files.kept
 }
 
 /// A reply that the relay will not take, whole or in pieces.

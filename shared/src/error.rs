@@ -37,7 +37,7 @@ pub enum ErrorType {
     DeadLetter,
     /// 409: a piece of a reply does not follow on what is there; see `offset`.
     OffsetMismatch,
-    /// 409: too many files wait to go with a message.
+    /// 400: more files than go with one message; 409: too many files wait to go with one.
     TooManyFiles,
     /// 413: the body is larger than the relay takes.
     PayloadTooLarge,

@@ -16,6 +16,7 @@ use axum::{Json, Router};
 use futures_util::stream;
 use postern_poller::agent::Question;
 use postern_shared::SessionId;
+use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,7 +33,7 @@ pub struct TestAgent {
 pub struct Asked {
     /// What was asked.
     pub question: Question,
-    answer: oneshot::Sender<Result<Body, StatusCode>>,
+    answer: oneshot::Sender<Response>,
 }
 
 /// A reply that is being written.
@@ -121,8 +122,12 @@ impl TestAgent {
 impl Asked {
     /// Answers with a reply.
     pub fn reply(self, text: &str) -> Question {
-        let _ = self.answer.send(Ok(Body::from(text.to_owned())));
-        self.question
+        self.answer(as_text(text.to_owned()))
+    }
+
+    /// Answers with a reply in JSON.
+    pub fn reply_json(self, reply: Value) -> Question {
+        self.answer(Json(reply).into_response())
     }
 
     /// Begins a reply that ends when the value is dropped.
@@ -130,8 +135,7 @@ impl Asked {
         let (pieces, written) = mpsc::unbounded_channel();
         let body =
             stream::unfold(written, async |mut written| Some((written.recv().await?, written)));
-        let _ = self.answer.send(Ok(Body::from_stream(body)));
-        Writing { question: self.question, pieces }
+        Writing { question: self.answer(as_text(Body::from_stream(body))), pieces }
     }
 
     /// Waits until the poller has hung up.
@@ -141,20 +145,24 @@ impl Asked {
 
     /// Answers with a failure.
     pub fn fail(self, status: StatusCode) -> Question {
-        let _ = self.answer.send(Err(status));
+        self.answer(status.into_response())
+    }
+
+    fn answer(self, answer: Response) -> Question {
+        let _ = self.answer.send(answer);
         self.question
     }
+}
+
+fn as_text(body: impl Into<Body>) -> Response {
+    ([(CONTENT_TYPE, "text/plain")], body.into()).into_response()
 }
 
 async fn ask(State(shared): State<Arc<Shared>>, Json(question): Json<Question>) -> Response {
     let _at_work = AtWork::begin(Arc::clone(&shared), question.session_id.clone());
     let (answer, answered) = oneshot::channel();
     let _ = shared.asked.send(Asked { question, answer });
-    match answered.await {
-        Ok(Ok(reply)) => ([(CONTENT_TYPE, "text/plain")], reply).into_response(),
-        Ok(Err(status)) => status.into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+    answered.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
 /// Counts runs of one session at the same time; a caller that hangs up ends its run.

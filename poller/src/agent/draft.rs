@@ -1,11 +1,12 @@
 //! A reply while its agent writes it: watched from outside, and ended when nobody wants it.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{AgentError, QuickReplies};
+use super::{AgentError, QuickReplies, ReplyFiles};
 
 /// What an agent has written so far, and what it says it is doing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,10 +22,18 @@ pub struct Written {
 pub struct Draft {
     written: watch::Sender<Written>,
     quick_replies: Mutex<QuickReplies>,
+    folder: Option<PathBuf>,
+    files: Mutex<ReplyFiles>,
     cancelled: CancellationToken,
 }
 
 impl Draft {
+    /// A draft whose files are put into a folder, which need not be there yet. Those of any other
+    /// draft are gone once the agent is done.
+    pub fn with_folder(folder: PathBuf) -> Self {
+        Self { folder: Some(folder), ..Self::default() }
+    }
+
     /// What is written, now and from now on.
     pub fn watch(&self) -> watch::Receiver<Written> {
         self.written.subscribe()
@@ -38,6 +47,11 @@ impl Draft {
     /// What the visitor is offered to answer by a click.
     pub fn quick_replies(&self) -> QuickReplies {
         self.quick_replies.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The files that go with the reply.
+    pub fn files(&self) -> ReplyFiles {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Tells the agent that nobody wants the reply any more.
@@ -86,6 +100,16 @@ impl Draft {
     /// Takes something to answer by a click.
     pub(super) fn offer(&self, quick_reply: &str) {
         self.quick_replies.lock().unwrap_or_else(PoisonError::into_inner).push(quick_reply);
+    }
+
+    /// Where its files are put.
+    pub(super) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+
+    /// Takes the files that go with it.
+    pub(super) fn attach(&self, files: ReplyFiles) {
+        *self.files.lock().unwrap_or_else(PoisonError::into_inner) = files;
     }
 
     pub(super) fn len(&self) -> usize {

@@ -28,6 +28,9 @@ pub enum AgentError {
         /// Whether it may go right later.
         retryable: bool,
     },
+    /// The files that go with its reply cannot be kept.
+    #[error("the agent's files cannot be kept: {0}")]
+    ReplyFiles(#[source] io::Error),
     /// It was done and had said nothing.
     #[error("the agent's reply is blank")]
     Blank,
@@ -91,6 +94,7 @@ impl AgentError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::TimedOut(_)
+            | Self::ReplyFiles(_)
             | Self::Blank
             | Self::Command(_)
             | Self::Exited { .. }

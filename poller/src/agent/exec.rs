@@ -2,6 +2,7 @@
 
 use std::io::{self, PipeWriter};
 use std::mem;
+use std::path::Path;
 use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -15,6 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::error::one_line;
 use super::reply::Reply;
+use super::reply_files::ReplyFolder;
 use super::{AgentConfigError, AgentError, AgentLimits, Draft, Question};
 
 /// What the program must not see: it answers strangers and needs no key to the relay.
@@ -49,6 +51,9 @@ const PROGRESS: &str = "status:";
 /// What a line of standard error begins with that offers the visitor an answer.
 const QUICK_REPLY: &str = "quick-reply:";
 
+/// What tells the program where to put files that go with its reply.
+const REPLY_FILES: &str = "POSTERN_REPLY_FILES";
+
 /// How much of its progress the relay takes.
 const MAX_PROGRESS_CHARS: usize = 200;
 
@@ -60,7 +65,8 @@ pub struct ExecArgs {
     pub command: Option<String>,
 }
 
-/// Runs a command per message: the question's JSON on its input, the reply on its output.
+/// Runs a command per message: the question's JSON on its input, the reply on its output, and files
+/// that go with it in a folder.
 #[derive(Debug)]
 pub struct Exec {
     command: String,
@@ -83,31 +89,38 @@ impl Exec {
         let mut input =
             serde_json::to_vec(question).map_err(|error| AgentError::Command(error.into()))?;
         input.push(b'\n');
-        let (mut group, pipes) = ProcessGroup::spawn(&self.command).map_err(AgentError::Command)?;
+        let folder = ReplyFolder::make(draft).await.map_err(AgentError::ReplyFiles)?;
+        let (mut group, pipes) =
+            ProcessGroup::spawn(&self.command, folder.path()).map_err(AgentError::Command)?;
         let id = group.id;
-        let mut conversing = pin!(converse(&mut group, pipes, &input, draft, self.limits));
+        let replying = async {
+            let reply = converse(&mut group, pipes, &input, draft, self.limits).await?;
+            draft.attach(folder.collect().await.map_err(AgentError::ReplyFiles)?);
+            reply.finish()
+        };
+        let mut replying = pin!(replying);
         let unwanted = tokio::select! {
-            reply = &mut conversing => return reply,
+            reply = &mut replying => return reply,
             () = sleep(self.limits.timeout) => AgentError::TimedOut(self.limits.timeout),
             () = draft.cancelled() => AgentError::Cancelled,
         };
         // Asking first lets a program end what it started elsewhere, such as a container. It is
         // listened to on the way: one whose output is closed may die of that instead.
         signal(id, Signal::TERM);
-        let _ = timeout(GRACE, conversing).await;
+        let _ = timeout(GRACE, replying).await;
         Err(unwanted)
     }
 }
 
 /// Writes the input, reads the reply and waits for the exit, all at once: a program may do them
 /// in any order or leave some out.
-async fn converse(
+async fn converse<'a>(
     group: &mut ProcessGroup,
     pipes: Pipes,
     input: &[u8],
-    draft: &Draft,
+    draft: &'a Draft,
     limits: AgentLimits,
-) -> Result<String, AgentError> {
+) -> Result<Reply<'a>, AgentError> {
     let mut reply = Reply::new(draft, limits);
     let mut errors = ErrorLines::new(draft);
     let piping = async {
@@ -123,7 +136,7 @@ async fn converse(
     };
     let status = group.run(piping).await?;
     if status.success() {
-        reply.finish()
+        Ok(reply)
     } else {
         Err(AgentError::Exited { status, last_line: errors.finish() })
     }
@@ -167,7 +180,7 @@ struct ProcessGroup {
 }
 
 impl ProcessGroup {
-    fn spawn(command: &str) -> io::Result<(Self, Pipes)> {
+    fn spawn(command: &str, reply_files: &Path) -> io::Result<(Self, Pipes)> {
         let (watched, lifeline) = io::pipe()?;
         let mut shell = Command::new("sh");
         shell.args(["-c", WATCHED, "sh", command]).process_group(0);
@@ -177,6 +190,7 @@ impl ProcessGroup {
         for secret in SECRETS {
             shell.env_remove(secret);
         }
+        shell.env(REPLY_FILES, reply_files);
         let mut leader = shell.spawn()?;
         // The command keeps this process's end of the watcher's pipe until it is dropped.
         drop(shell);

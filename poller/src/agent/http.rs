@@ -1,6 +1,6 @@
 //! The http agent: posts each message as JSON to a service of one's own.
 
-use std::slice;
+use std::{io, slice};
 
 use clap::Args;
 use reqwest::Response;
@@ -8,8 +8,12 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::reply::Reply;
+use super::reply_files::ReplyFolder;
 use super::service::{Service, media_type, parse_url};
 use super::{AgentConfigError, AgentError, AgentLimits, Draft, Question};
+
+/// How much of a JSON answer may be files: some 12 MB of them, in Base64.
+const MAX_FILES_JSON_BYTES: usize = 16 * 1024 * 1024;
 
 /// The settings of the http agent.
 #[derive(Debug, Clone, Args)]
@@ -29,6 +33,7 @@ pub struct Http {
 struct JsonReply {
     reply: String,
     quick_replies: Option<Value>,
+    files: Option<Value>,
 }
 
 impl Http {
@@ -63,13 +68,18 @@ impl Http {
     }
 
     async fn read_json(&self, response: Response, draft: &Draft) -> Result<String, AgentError> {
-        let body = self.service.body(response).await?;
-        let Ok(JsonReply { reply: text, quick_replies }) = serde_json::from_slice(&body) else {
+        let body = self.service.body(response, MAX_FILES_JSON_BYTES).await?;
+        let Ok(JsonReply { reply: text, quick_replies, files }) = serde_json::from_slice(&body)
+        else {
             return Err(self.service.no_reply("JSON without a text field \"reply\""));
         };
         let mut reply = Reply::new(draft, self.service.limits());
         reply.push(text.as_bytes())?;
         quick_replies.iter().flat_map(texts).for_each(|text| draft.offer(text));
+        let files = files.map_or_else(Vec::new, items);
+        if !files.is_empty() {
+            attach(files, draft).await.map_err(AgentError::ReplyFiles)?;
+        }
         reply.finish()
     }
 
@@ -80,6 +90,20 @@ impl Http {
             reply.push(&piece)?;
         }
         reply.finish()
+    }
+}
+
+async fn attach(sent: Vec<Value>, draft: &Draft) -> io::Result<()> {
+    let folder = ReplyFolder::make(draft).await?;
+    draft.attach(folder.store(sent).await?);
+    Ok(())
+}
+
+/// What an array holds, or a single value.
+fn items(value: Value) -> Vec<Value> {
+    match value {
+        Value::Array(items) => items,
+        item => vec![item],
     }
 }
 

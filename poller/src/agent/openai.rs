@@ -131,7 +131,7 @@ impl OpenAi {
 
     async fn read_whole(&self, response: Response, draft: &Draft) -> Result<String, AgentError> {
         let mut reply = Reply::new(draft, self.service.limits());
-        self.read(&self.service.body(response).await?, &mut reply)?;
+        self.read(&self.service.body(response, 0).await?, &mut reply)?;
         reply.finish()
     }
 

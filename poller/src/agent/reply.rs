@@ -27,7 +27,8 @@ impl<'a> Reply<'a> {
     pub(super) fn finish(mut self) -> Result<String, AgentError> {
         self.write(self.unfinished.len())?;
         let text = self.draft.text();
-        if text.trim().is_empty() { Err(AgentError::Blank) } else { Ok(text) }
+        let says_nothing = text.trim().is_empty() && self.draft.files().kept.is_empty();
+        if says_nothing { Err(AgentError::Blank) } else { Ok(text) }
     }
 
     fn write(&mut self, length: usize) -> Result<(), AgentError> {

@@ -80,12 +80,16 @@ impl Service {
         }
     }
 
-    /// The whole body of a response.
-    pub(super) async fn body(&self, mut response: Response) -> Result<Vec<u8>, AgentError> {
+    /// The whole body of a response, which may hold some bytes beside a reply.
+    pub(super) async fn body(
+        &self,
+        mut response: Response,
+        beside_bytes: usize,
+    ) -> Result<Vec<u8>, AgentError> {
+        let limit_bytes = self.max_body_bytes().saturating_add(beside_bytes);
         let mut body = Vec::new();
         while let Some(piece) = response.chunk().await.map_err(|error| self.network(error))? {
-            if body.len() + piece.len() > self.max_body_bytes() {
-                let limit_bytes = self.limits.max_reply_bytes.get();
+            if body.len() + piece.len() > limit_bytes {
                 return Err(AgentError::TooLong { limit_bytes });
             }
             body.extend_from_slice(&piece);

@@ -40,6 +40,8 @@ pub(crate) enum ApiError {
     RequestTimeout,
     /// The body is too large.
     TooLarge { limit_bytes: usize },
+    /// More files than go with one message.
+    TooManyFiles { max: usize },
     /// The reply that is being written is too long.
     ReplyTooLong { limit_bytes: usize },
     /// The store refused or failed.
@@ -80,6 +82,7 @@ impl ApiError {
             Self::MethodNotAllowed => ErrorType::MethodNotAllowed,
             Self::RequestTimeout => ErrorType::RequestTimeout,
             Self::TooLarge { .. } | Self::ReplyTooLong { .. } => ErrorType::PayloadTooLarge,
+            Self::TooManyFiles { .. } => ErrorType::TooManyFiles,
             Self::Store(error) => store_kind(error),
             Self::Panicked => ErrorType::Internal,
         }
@@ -87,7 +90,9 @@ impl ApiError {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Invalid(_) | Self::UnknownCursor(_) => StatusCode::BAD_REQUEST,
+            Self::Invalid(_) | Self::UnknownCursor(_) | Self::TooManyFiles { .. } => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Unauthorized(_) | Self::Identity(_) => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::ForeignOrigin => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
@@ -126,6 +131,7 @@ impl ApiError {
             Self::TooLarge { limit_bytes } => {
                 format!("the body is larger than {limit_bytes} bytes").into()
             }
+            Self::TooManyFiles { max } => format!("files must be at most {max}").into(),
             Self::ReplyTooLong { limit_bytes } => {
                 format!("the reply is longer than {limit_bytes} bytes").into()
             }

@@ -96,7 +96,7 @@ fn check_message(text: &str, has_files: bool, max_chars: usize) -> Result<(), Ap
 pub(super) fn check_files(files: &[FileId], limits: &Limits) -> Result<(), ApiError> {
     let max = limits.max_files_per_message;
     if files.len() > max {
-        return Err(ApiError::field("files", format_args!("must be at most {max}")));
+        return Err(ApiError::TooManyFiles { max });
     }
     Ok(())
 }
