@@ -21,6 +21,7 @@ echo "began $message $$ $(date +%s%N)" >> "$WITNESS/runs"
 printf 're: %.3s' "$text"
 sleep "0.0$((message * 7 % 5))"
 echo "${text#???}"
+printf '%s' "$text" > "$POSTERN_REPLY_FILES/asked.txt"
 
 echo "ended $message $$ $(date +%s%N)" >> "$WITNESS/runs"
 rm -f "$lock"

@@ -23,7 +23,7 @@ pub use check::Report;
 use supervisor::Supervisor;
 
 /// The steps of the protocol at which a half may be killed, by name; see `postern_host::fault`.
-pub const RELAY_POINTS: [&str; 9] = [
+pub const RELAY_POINTS: [&str; 12] = [
     "relay: message stored, answer not sent",
     "relay: lease stored, answer not sent",
     "relay: extension stored, answer not sent",
@@ -31,17 +31,21 @@ pub const RELAY_POINTS: [&str; 9] = [
     "relay: cancellation stored, answer not sent",
     "relay: nack stored, answer not sent",
     "relay: reply stored, answer not sent",
+    "relay: file written, not named",
+    "relay: file named, not stored",
+    "relay: file stored, answer not sent",
     "relay: written, not committed",
     "relay: committed, nobody told",
 ];
 
 /// As [`RELAY_POINTS`], for the poller.
-pub const POLLER_POINTS: [&str; 6] = [
+pub const POLLER_POINTS: [&str; 7] = [
     "poller: leased, not journaled",
     "poller: journaled, agent not asked",
     "poller: chunk taken, next not sent",
     "poller: agent done, not journaled",
     "poller: outcome journaled, relay not told",
+    "poller: files sent, reply not posted",
     "poller: relay told, queue not cleared",
 ];
 

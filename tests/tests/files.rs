@@ -432,6 +432,32 @@ async fn an_agent_is_handed_the_visitors_files_for_as_long_as_it_works() {
     assert!(!path.parent().unwrap().exists());
 }
 
+/// A file of the relay's that is read for as long as this is kept.
+fn endless(path: &Path) -> fs::File {
+    fs::remove_file(path).unwrap();
+    assert!(Command::new("mkfifo").arg(path).status().unwrap().success());
+    fs::File::options().read(true).write(true).open(path).unwrap()
+}
+
+#[tokio::test]
+async fn a_stop_ends_a_fetch_of_files_that_takes_long() {
+    let relay = TestRelay::start().await;
+    let visitor = opened(&relay.stranger_calls()).await;
+    let file = visitor.send_text("a.txt", "text").await;
+    let _pipe = endless(&relay.file("relay.db.files").join(file.file_id.as_str()));
+    let message: MessageAccepted = visitor.post("look", &[&file]).await.data();
+    let poller = TestPoller::start(&relay, &["--agent", "echo"]);
+    let folder = poller.folder().join("poller.db.files");
+    eventually("the fetch", async || folder.exists()).await;
+    let cancel = format!("/messages/{}/cancel", message.message_id);
+    visitor.calls.post(&cancel, &json!({})).await.data::<Value>();
+    let said = async || visitor.transcript().await.messages;
+    eventually("the stopped reply", async || said().await.len() == 2).await;
+    let reply = said().await.remove(1);
+    assert!(reply.stopped && reply.text.is_empty(), "{reply:?}");
+    eventually("nothing is left", async || fs::read_dir(&folder).unwrap().count() == 0).await;
+}
+
 #[tokio::test]
 async fn a_message_whose_file_is_lost_at_the_relay_is_given_up_and_the_operator_told() {
     let relay = TestRelay::start().await;

@@ -5,15 +5,21 @@
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
+use std::sync::Arc;
 
+use axum::routing::post;
+use axum::{Json, Router};
 use postern_relay::config::Limits;
 use postern_shared::files::File;
 use postern_shared::visitor::{Entry, MessageAccepted, Transcript};
 use postern_tests::faults::poller_args;
 use postern_tests::{
-    API_KEY, Caller, Process, TestAgent, TestPoller, TestRelay, Visitor, eventually,
+    API_KEY, Caller, Process, TestAgent, TestPoller, TestRelay, Visitor, eventually, short_leases,
+    soon,
 };
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::sync::{Mutex, Semaphore, mpsc};
 
 const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -153,4 +159,64 @@ async fn a_poller_that_is_killed_loses_no_file_and_sends_none_twice() {
         assert_eq!(sent, 2, "{point}");
         eventually("nothing is left", async || left_beside(&queue) == 0).await;
     }
+}
+
+/// A relay that has one message for a poller with short leases, and does not take a file before the
+/// lease was renewed twice.
+async fn slow_relay() -> (String, mpsc::UnboundedReceiver<Value>) {
+    let renewals = Arc::new(Semaphore::new(0));
+    let (posted, replies) = mpsc::unbounded_channel();
+    let waiting = Arc::new(Mutex::new(Some(json!({
+        "id": 1, "session_id": "s1", "uid": "00ff00ff00ff00ff", "message": "hi",
+        "timestamp": "2026-01-01T00:00:00Z", "lease_id": "l1", "attempts": 1,
+    }))));
+    let renewed = Arc::clone(&renewals);
+    let app = Router::new()
+        .route(
+            "/api/v1/inbox/lease",
+            post(async move || match waiting.lock().await.take() {
+                Some(message) => success(&json!({ "messages": [message] })),
+                None => std::future::pending().await,
+            }),
+        )
+        .route(
+            "/api/v1/inbox/1/extend",
+            post(async move || {
+                renewed.add_permits(1);
+                success(&json!({ "cancelled": false }))
+            }),
+        )
+        .route(
+            "/api/v1/sessions/s1/files",
+            post(async move || {
+                renewals.acquire_many(2).await.unwrap().forget();
+                success(&json!({ "file_id": "f1", "name": "a", "type": "b", "size_bytes": 1 }))
+            }),
+        )
+        .route(
+            "/api/v1/outbox",
+            post(async move |Json(reply): Json<Value>| {
+                posted.send(reply).unwrap();
+                success(&json!({ "response_id": 2 }))
+            }),
+        )
+        .fallback(async || success(&json!({ "received": 0, "cancelled": false })));
+    let listener = TcpListener::bind(ANY_PORT).await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    (url, replies)
+}
+
+fn success(data: &Value) -> Json<Value> {
+    let timestamp = "2026-01-01T00:00:00Z";
+    Json(json!({ "success": true, "message": "Good", "timestamp": timestamp, "data": data }))
+}
+
+#[tokio::test]
+async fn the_lease_is_kept_while_files_are_on_their_way() {
+    let (url, mut replies) = slow_relay().await;
+    let agent = ["--agent", "exec", "--exec", "printf 1 > $POSTERN_REPLY_FILES/a.txt"];
+    let _poller = TestPoller::at(&url, &agent, short_leases());
+    let reply = soon("the reply", replies.recv()).await.unwrap();
+    assert_eq!(reply["files"], json!(["f1"]));
 }

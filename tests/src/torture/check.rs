@@ -73,6 +73,7 @@ pub(super) async fn report(
     for story in &stories {
         check_story(story, &mut violations);
         check_transcript(bridge, story, &mut violations).await;
+        check_files(bridge, story, &mut violations).await;
         stopped += story.shown.iter().filter(|entry| entry.stopped).count();
         dead_letters += story.shown.iter().filter(|entry| entry.role == Role::System).count();
     }
@@ -172,6 +173,25 @@ async fn check_transcript(bridge: &Bridge, story: &Story, violations: &mut Vec<S
     if stored != shown {
         let (stored, shown) = (stored.len(), shown.len());
         violations.push(format!("session {session}: {stored} entries stored, {shown} shown"));
+    }
+}
+
+/// Every reply that was not stopped came with its one file, and the file is whole.
+async fn check_files(bridge: &Bridge, story: &Story, violations: &mut Vec<String>) {
+    let Some(session) = &story.session else { return };
+    let operator = Caller::new(bridge.relay_address).with_secret(ADMIN_KEY);
+    let texts: HashMap<_, _> = story.accepted.iter().map(|(id, text)| (*id, text)).collect();
+    let is_whole = |entry: &&Entry| entry.role == Role::Agent && !entry.stopped;
+    for entry in story.shown.iter().filter(is_whole) {
+        let asked = answers(entry).and_then(|message| texts.get(&message));
+        let [file] = entry.files.as_slice() else {
+            violations.push(format!("reply {} has {} files", entry.id, entry.files.len()));
+            continue;
+        };
+        let got = operator.get(&format!("/sessions/{session}/files/{}", file.id)).await;
+        if asked.is_none_or(|text| text.as_bytes() != got.body) {
+            violations.push(format!("the file of reply {} is not what was sent", entry.id));
+        }
     }
 }
 

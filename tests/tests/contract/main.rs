@@ -2,6 +2,7 @@
 
 mod answers;
 mod credentials;
+mod files;
 mod headers;
 mod reading;
 mod refusals;

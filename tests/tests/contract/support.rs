@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use futures_util::{Stream, StreamExt};
 use postern_shared::operator::Sessions;
 use postern_shared::visitor::{Entry, MessageAccepted};
-use postern_shared::{LeaseId, SessionId, Timestamp, Uid};
+use postern_shared::{FileId, LeaseId, SessionId, Timestamp, Uid};
 use postern_tests::{API_KEY, Answer, Caller, TestRelay, Visitor};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
@@ -112,6 +112,10 @@ pub(crate) fn mask(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(mask),
         Value::Object(fields) => {
             for (name, value) in fields {
+                if name == "files" {
+                    value.as_array_mut().into_iter().flatten().for_each(mask_file);
+                    continue;
+                }
                 match value.as_str().and_then(|text| form(name, text)) {
                     Some(form) => *value = form.into(),
                     None => mask(value),
@@ -120,6 +124,11 @@ pub(crate) fn mask(value: &mut Value) {
         }
         _ => {}
     }
+}
+
+fn mask_file(file: &mut Value) {
+    assert!(file["id"].as_str().is_some_and(|id| id.parse::<FileId>().is_ok()), "{file}");
+    file["id"] = "[file]".into();
 }
 
 pub(crate) fn form(name: &str, text: &str) -> Option<&'static str> {
@@ -131,6 +140,7 @@ pub(crate) fn form(name: &str, text: &str) -> Option<&'static str> {
         "uid" => ("[uid]", text.parse::<Uid>().is_ok()),
         "lease_id" => ("[lease]", text.parse::<LeaseId>().is_ok()),
         "session_token" => ("[token]", text.len() >= 32),
+        "file_id" => ("[file]", text.parse::<FileId>().is_ok()),
         "version" => ("[version]", !text.is_empty()),
         _ => return None,
     };
