@@ -17,6 +17,7 @@ use postern_tests::{
     API_KEY, Caller, Process, TestAgent, TestPoller, TestRelay, Visitor, eventually, short_leases,
     soon,
 };
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore, mpsc};
@@ -82,6 +83,29 @@ async fn what_may_not_go_along_is_left_out_and_the_reply_comes() {
     let (_, reply) = reply_of(&relay, command).await;
     assert_eq!(reply.text, "Here.");
     assert_eq!(named(&reply), [("kept.txt", "text/plain")]);
+}
+
+#[tokio::test]
+async fn what_is_left_out_is_named_in_the_log_and_its_content_is_not() {
+    let relay = TestRelay::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let command =
+        "cd $POSTERN_REPLY_FILES; echo a-secret > page.html; ln -s page.html link.txt; echo .";
+    let agent = ["--agent", "exec", "--exec", command];
+    let args = poller_args(&relay.url(), &folder.path().join("poller.db"), &agent);
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let poller = Process::start("postern-poller", &args);
+    let mut visitor = relay.visitor();
+    visitor.send("show me").await;
+    assert_eq!(visitor.next_reply_entry().await.files, []);
+    poller.signal(Signal::TERM);
+    let (_, log) = poller.end().await;
+    for name in ["link.txt", "page.html"] {
+        let is_named =
+            |line: &String| line.contains(name) && line.contains("left out of its reply");
+        assert!(log.iter().any(is_named), "{name}: {log:?}");
+    }
+    assert!(!log.iter().any(|line| line.contains("a-secret")), "{log:?}");
 }
 
 #[tokio::test]
