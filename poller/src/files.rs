@@ -16,6 +16,12 @@ use crate::relay::{Relay, RelayError};
 /// How much of a file's name is kept, in characters.
 const MAX_NAME_CHARS: usize = 100;
 
+/// The folder of a message's own files, in the folder of the message.
+const QUESTION: &str = "question";
+
+/// The folder of the files that go with its reply.
+const REPLY: &str = "reply";
+
 /// A private folder with one folder for each message, in which the question and the reply have theirs.
 #[derive(Debug, Clone)]
 pub(crate) struct Folder {
@@ -23,28 +29,29 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// The folder of a queue, rid of what a former run left: only messages that are answered, whose
-    /// replies are still to be posted, keep their files. Those of others are fetched anew.
+    /// The folder of a queue, rid of what a former run left, but for the files of replies that are
+    /// still to be posted. Those of visitors are fetched anew.
     pub(crate) async fn of_queue(queue: &Path, answered: &[MessageId]) -> io::Result<Self> {
         let mut root = std::path::absolute(queue)?.into_os_string();
         root.push(".files");
         let folder = Self { root: root.into() };
         let kept: HashSet<_> = answered.iter().map(|message| folder.of(*message)).collect();
         for message in folder.messages()? {
-            if !kept.contains(&message) {
-                private::remove_folder(&message).await?;
-            }
+            let is_kept = kept.contains(&message);
+            let left = if is_kept { message.join(QUESTION) } else { message };
+            private::remove_folder(&left).await?;
         }
         Ok(folder)
     }
 
     /// The folders of messages.
     fn messages(&self) -> io::Result<Vec<PathBuf>> {
-        match std::fs::read_dir(&self.root) {
-            Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(cause) => Err(cause),
-        }
+        let entries = match std::fs::read_dir(&self.root) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let paths: io::Result<Vec<_>> = entries.map(|entry| Ok(entry?.path())).collect();
+        Ok(paths?.into_iter().filter(|path| path.is_dir()).collect())
     }
 
     /// Fetches the files of a message; where they are, the agent is told.
@@ -82,7 +89,7 @@ impl Folder {
 
     /// Where the files of the reply to a message are put.
     pub(crate) fn of_reply(&self, message: MessageId) -> PathBuf {
-        self.of(message).join("reply")
+        self.of(message).join(REPLY)
     }
 
     /// Removes the visitor's files, with which the agent is done.
@@ -96,7 +103,7 @@ impl Folder {
     }
 
     fn of_question(&self, message: MessageId) -> PathBuf {
-        self.of(message).join("question")
+        self.of(message).join(QUESTION)
     }
 
     fn of(&self, message: MessageId) -> PathBuf {
@@ -130,6 +137,22 @@ fn plain_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_start_keeps_the_files_of_replies_that_wait_and_nothing_else() {
+        let place = tempfile::tempdir().unwrap();
+        let queue = place.path().join("poller.db");
+        let folder = Folder::of_queue(&queue, &[]).await.unwrap();
+        let (answered, open) = (MessageId(1), MessageId(2));
+        for message in [answered, open] {
+            private::make_folder(folder.of_question(message)).await.unwrap();
+            private::make_folder(folder.of_reply(message)).await.unwrap();
+        }
+        std::fs::write(folder.root.join("stray"), "not ours").unwrap();
+        let folder = Folder::of_queue(&queue, &[answered]).await.unwrap();
+        assert!(folder.of_reply(answered).exists() && !folder.of_question(answered).exists());
+        assert!(!folder.of(open).exists());
+    }
 
     #[test]
     fn a_name_stays_in_its_folder_and_keeps_its_end() {
