@@ -14,6 +14,7 @@ mod service;
 
 use std::path::PathBuf;
 
+use postern_shared::visitor::Identity;
 use postern_shared::{MessageId, Metadata, SessionId, Timestamp, Uid};
 use serde::{Deserialize, Serialize};
 
@@ -100,6 +101,8 @@ pub struct Question {
     pub session_id: SessionId,
     /// Who the visitor is over sessions.
     pub uid: Uid,
+    /// Who that is, and by whose word: only a verified one is who it says.
+    pub visitor: Identity,
     /// The message's id at the relay.
     pub message_id: MessageId,
     /// The text as the visitor sent it.

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use postern_shared::visitor::Identity;
 use postern_shared::{MessageId, Metadata, Timestamp};
 use serde::Serialize;
 use tokio::time::{self, Instant};
@@ -181,6 +182,7 @@ pub fn question(text: &str) -> Result<Question, postern_shared::ids::InvalidId> 
     Ok(Question {
         session_id: "local".parse()?,
         uid: "0000000000000000".parse()?,
+        visitor: Identity::default(),
         message_id: MessageId(0),
         message: text.to_owned(),
         timestamp: Timestamp::now(),

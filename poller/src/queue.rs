@@ -11,6 +11,7 @@ use std::time::Duration;
 use postern_host::file::{self, FileLock};
 use postern_shared::files::File;
 use postern_shared::poller::LeasedMessage;
+use postern_shared::visitor::Identity;
 use postern_shared::{LeaseId, MessageId, Metadata, SessionId, Timestamp, Uid};
 use rusqlite::types::FromSqlError;
 use rusqlite::{
@@ -77,6 +78,8 @@ pub struct Job {
     pub session_id: SessionId,
     /// Its visitor.
     pub uid: Uid,
+    /// Who that is, and by whose word.
+    pub visitor: Identity,
     /// The text as it was sent.
     pub message: String,
     /// When the relay stored it.
@@ -249,6 +252,7 @@ impl Queue {
         Ok(Question {
             session_id: job.session_id,
             uid: job.uid,
+            visitor: job.visitor,
             message_id: job.message_id,
             message: job.message,
             timestamp: job.timestamp,
@@ -412,10 +416,10 @@ fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<()>
     let sql = "DELETE FROM job WHERE message_id = ?1 AND (session_id <> ?2 OR timestamp <> ?3)";
     let other = (leased.id.0, leased.session_id.as_str(), &timestamp);
     tx.prepare_cached(sql)?.execute(other)?;
-    let sql = "INSERT INTO job (message_id, session_id, uid, message, timestamp, metadata, files,
-                                lease_id, attempts, state)
-               VALUES (:id, :session, :uid, :message, :timestamp, :metadata, :files,
-                       :lease, :attempts, 'leased')
+    let sql = "INSERT INTO job (message_id, session_id, uid, visitor, message, timestamp, metadata,
+                                files, lease_id, attempts, state)
+               VALUES (:id, :session, :uid, :visitor, :message, :timestamp, :metadata,
+                       :files, :lease, :attempts, 'leased')
                ON CONFLICT (message_id) DO UPDATE
                SET lease_id = excluded.lease_id, attempts = excluded.attempts";
     tx.prepare_cached(sql)?
@@ -423,6 +427,7 @@ fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<()>
             ":id": leased.id.0,
             ":session": leased.session_id.as_str(),
             ":uid": leased.uid.as_str(),
+            ":visitor": json(&leased.visitor)?,
             ":message": leased.message,
             ":timestamp": timestamp,
             ":metadata": json(&leased.metadata)?,
@@ -490,6 +495,7 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         message_id: MessageId(row.get("message_id")?),
         session_id: text(row, "session_id")?,
         uid: text(row, "uid")?,
+        visitor: from_json(row, "visitor")?,
         message: row.get("message")?,
         timestamp: text(row, "timestamp")?,
         metadata: from_json(row, "metadata")?,
@@ -545,8 +551,6 @@ fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Resu
 
 #[cfg(test)]
 mod tests {
-    use postern_shared::visitor::Identity;
-
     use super::*;
 
     fn leased(id: i64, session: &str, lease: &str) -> LeasedMessage {

@@ -5,6 +5,7 @@ CREATE TABLE job (
     message_id          INTEGER PRIMARY KEY,
     session_id          TEXT    NOT NULL,
     uid                 TEXT    NOT NULL,
+    visitor             TEXT    NOT NULL,      -- JSON object: who that is, and by whose word
     message             TEXT    NOT NULL,
     timestamp           TEXT    NOT NULL,      -- RFC 3339, as the relay gave it
     metadata            TEXT    NOT NULL,      -- JSON object

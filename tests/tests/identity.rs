@@ -5,10 +5,11 @@
 use std::sync::LazyLock;
 
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use postern_poller::poller::Pace;
 use postern_shared::ErrorType;
 use postern_shared::operator::Sessions;
 use postern_shared::visitor::{Identity, IdentityState, MessageAccepted};
-use postern_tests::{ADMIN_KEY, Answer, ConfiguredRelay};
+use postern_tests::{ADMIN_KEY, API_KEY, Answer, ConfiguredRelay, TestAgent, TestPoller};
 use rcgen::KeyPair;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -16,7 +17,6 @@ use serde_json::{Value, json};
 const SHOP_SECRET: &str = "not-a-secret-of-the-shop-at-all-but-long-enough";
 const CLUB_SECRET: &str = "not-a-secret-of-the-club-at-all-but-long-enough";
 const OTHER_SECRET: &str = "not-a-secret-of-anyone-at-all-but-long-enough-too";
-const SHOP_KEY: &str = "shop-poller-key-not-a-secret";
 
 /// The club's server signs with it.
 static CLUB: LazyLock<KeyPair> =
@@ -37,7 +37,7 @@ const CONFIG: &str = r#"
 async fn relay() -> ConfiguredRelay {
     ConfiguredRelay::start(&[
         ("relay.toml", CONFIG),
-        ("shop.key", SHOP_KEY),
+        ("shop.key", API_KEY),
         ("shop.secret", SHOP_SECRET),
         ("club.secret", CLUB_SECRET),
         ("club.pem", &CLUB.public_key_pem()),
@@ -93,9 +93,24 @@ async fn three_states_reach_the_agent_and_the_operator() {
     ] {
         assert_eq!(says(&relay, "shop", &body, None).await.status, StatusCode::OK, "{body}");
         assert_eq!(seen(&relay).await, identity, "{body}");
-        let leased = relay.calls_with(SHOP_KEY).lease(&json!({})).await;
+        let leased = relay.calls_with(API_KEY).lease(&json!({})).await;
         assert_eq!(leased[0].visitor, identity, "{body}");
     }
+}
+
+#[tokio::test]
+async fn the_agent_is_told_by_whose_word_a_visitor_is_somebody() {
+    let relay = relay().await;
+    let mut agent = TestAgent::start().await;
+    let url = format!("http://{}", relay.address);
+    let asks = ["--agent", "http", "--http-url", &agent.url()];
+    let _poller = TestPoller::at(&url, &asks, Pace::default());
+    let identity = signed(&claims("customer-7", 1), SHOP_SECRET);
+    let body = json!({ "message": "hi", "identity": identity });
+    says(&relay, "shop", &body, None).await.data::<MessageAccepted>();
+    let question = agent.replies("hello").await;
+    assert_eq!(question.visitor.state, IdentityState::Verified);
+    assert_eq!(question.visitor.sub.as_deref(), Some("customer-7"));
 }
 
 #[tokio::test]

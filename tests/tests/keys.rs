@@ -1,7 +1,5 @@
 //! Keys of pollers and operators: made, replaced and revoked while the relay serves.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on gives up")]
-
 use std::time::Instant;
 
 use postern_shared::ErrorType;

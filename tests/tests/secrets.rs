@@ -38,7 +38,7 @@ async fn no_secret_is_in_a_log_an_answer_a_metric_a_file_or_the_process_list() {
     let args = ["run", "--relay", &url, "--queue", &path("queue.db"), "--agent", "exec"];
     let args = [&args[..], &["--exec", &command]].concat();
     let poller = Process::start_with("postern-poller", &args, &[&keys[..1], &trace].concat());
-    let shown = [&relay, &poller].map(|process| of_the_process_list(process));
+    let shown = [&relay, &poller].map(of_the_process_list);
 
     let stranger = Caller::new(address);
     let posted = stranger.post("/messages", &json!({ "message": SAID })).await;

@@ -61,6 +61,7 @@ async fn a_program_reads_the_question_and_its_reply_is_its_output() {
         serde_json::json!({
             "session_id": "session_1",
             "uid": "00ff00ff00ff00ff",
+            "visitor": {"state": "anonymous"},
             "message_id": 7,
             "message": "Où?\n",
             "timestamp": "2026-01-02T03:04:05Z",

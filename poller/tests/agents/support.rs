@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Parser;
 use postern_poller::agent::{Agent, AgentArgs, AgentConfigError, Question, Speaker, Turn};
 use postern_shared::MessageId;
+use postern_shared::visitor::Identity;
 
 #[derive(Parser)]
 struct CommandLine {
@@ -28,6 +29,7 @@ pub(crate) fn question(message: &str) -> Question {
     Question {
         session_id: "session_1".parse().expect("a session id"),
         uid: "00ff00ff00ff00ff".parse().expect("a uid"),
+        visitor: Identity::default(),
         message_id: MessageId(7),
         message: message.to_owned(),
         timestamp: "2026-01-02T03:04:05Z".parse().expect("a timestamp"),
