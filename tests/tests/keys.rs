@@ -1,5 +1,4 @@
 //! Keys of pollers and operators: made, replaced and revoked while the relay serves.
-
 use std::time::Instant;
 
 use postern_shared::ErrorType;
