@@ -12,8 +12,10 @@ use postern_host::key::{self, KeyError};
 use postern_host::seconds;
 use postern_shared::SiteId;
 
+use crate::connections::ConnectionLimits;
 use crate::secret::SecretHash;
 use crate::sites::Site;
+use crate::tls::{Tls, TlsArgs, TlsError};
 
 pub use file::{File, FileError};
 pub use site::SiteSettings;
@@ -64,6 +66,14 @@ pub struct ServeArgs {
     /// What a visitor may send and how often the relay tries
     #[command(flatten)]
     pub limits: Limits,
+
+    /// Who may connect, and how slow a client may be
+    #[command(flatten)]
+    pub connections: ConnectionLimits,
+
+    /// How the relay comes to a certificate
+    #[command(flatten)]
+    pub tls: TlsArgs,
 }
 
 /// Bounds on what the relay takes.
@@ -134,6 +144,10 @@ pub struct Config {
     pub away_after: Duration,
     /// Bounds on what the relay takes.
     pub limits: Limits,
+    /// Who may connect, and how slow a client may be.
+    pub connections: ConnectionLimits,
+    /// TLS; plain HTTP without.
+    pub tls: Option<Tls>,
 }
 
 /// Why the relay does not start; each names the setting.
@@ -171,6 +185,9 @@ pub enum ConfigError {
     /// The configuration file.
     #[error(transparent)]
     File(#[from] FileError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl ServeArgs {
@@ -204,11 +221,13 @@ impl ServeArgs {
             listen: self.listen,
             files: self.files.unwrap_or_else(|| files_beside(&self.db)),
             file_types: self.file_types.iter().map(|name| file_type(name)).collect(),
+            tls: self.tls.open(&self.db)?,
             db: self.db,
             admin_key,
             sites,
             away_after: self.away_after,
             limits: self.limits,
+            connections: self.connections,
         })
     }
 }

@@ -6,6 +6,7 @@ mod error;
 mod events;
 mod extract;
 mod files;
+mod guard;
 mod operator;
 mod poller;
 mod reply;
@@ -26,6 +27,7 @@ use tower_http::request_id::{
 };
 use tracing::{Instrument, info_span};
 
+use crate::client_address::TrustedProxies;
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::files::Files;
@@ -35,6 +37,7 @@ use crate::metrics::{Metrics, RequestLabels};
 use crate::sites::Sites;
 use crate::store::Store;
 use error::ApiError;
+pub(crate) use guard::{guard, insist_on_tls};
 
 /// What every handler may use.
 #[derive(Debug, Clone)]
@@ -49,6 +52,7 @@ pub(crate) struct App {
     pub(crate) file_types: Arc<[String]>,
     pub(crate) metrics: Metrics,
     pub(crate) health: HealthCheck,
+    pub(crate) proxies: TrustedProxies,
     /// Ends long polls and event streams.
     pub(crate) cancelled: CancellationToken,
 }

@@ -3,8 +3,10 @@
 //! Reads top down: [`Server`] binds and serves, `http` turns requests into one store call each,
 //! [`store`] keeps everything in one SQLite file.
 
+pub mod client_address;
 mod clock;
 pub mod config;
+pub mod connections;
 mod file_keeper;
 mod files;
 mod health;
@@ -20,6 +22,7 @@ mod server;
 pub mod sites;
 pub mod store;
 mod sweeper;
+pub mod tls;
 mod widget;
 
 pub use config::Config;

@@ -113,7 +113,7 @@ async fn serve(args: ServeArgs, sites: Vec<SiteSettings>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    info!("listening on http://{}", server.address());
+    info!("listening on {}://{}", server.scheme(), server.address());
     let code = tokio::select! {
         () = asked_to_end => ExitCode::SUCCESS,
         failure = server.failed() => {

@@ -23,6 +23,8 @@ pub(crate) struct Metrics {
     pub(crate) dead_letters: Counter,
     pub(crate) feedback: Family<FeedbackLabels, Counter>,
     pub(crate) requests: Family<RequestLabels, Counter>,
+    pub(crate) connections: Gauge,
+    pub(crate) connections_refused: Counter,
     pub(crate) event_streams: Gauge,
     pub(crate) lease_calls_held: Gauge,
     pub(crate) last_poll: Gauge,
@@ -89,6 +91,14 @@ impl Metrics {
         );
         let requests = Family::default();
         registry.register("http_requests", "Requests answered", requests.clone());
+        let connections = Gauge::default();
+        registry.register("connections", "Connections open", connections.clone());
+        let connections_refused = Counter::default();
+        registry.register(
+            "connections_refused",
+            "Connections closed at once, since there were too many",
+            connections_refused.clone(),
+        );
         let event_streams = Gauge::default();
         registry.register("event_streams", "Event streams open", event_streams.clone());
         let lease_calls_held = Gauge::default();
@@ -126,6 +136,8 @@ impl Metrics {
             dead_letters,
             feedback,
             requests,
+            connections,
+            connections_refused,
             event_streams,
             lease_calls_held,
             last_poll,

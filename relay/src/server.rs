@@ -1,14 +1,13 @@
 //! The running relay: bound, serving, and ended without losing what it accepted.
 
-use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use axum::{Router, middleware};
 use axum_server::Handle;
-use axum_server::accept::NoDelayAcceptor;
-use hyper_util::rt::TokioTimer;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use postern_shared::SiteId;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +16,7 @@ use tracing::{info, warn};
 
 use crate::Config;
 use crate::clock::Clock;
+use crate::connections::{self, Gate};
 use crate::file_keeper;
 use crate::files::Files;
 use crate::health::HealthCheck;
@@ -28,15 +28,13 @@ use crate::sites::{ServedSite, Site, Sites};
 use crate::store::{OpenError, Store};
 use crate::sweeper;
 
-/// How long a client may take to send a request's head; slower ones are cut off.
-const HEADER_DEADLINE: Duration = Duration::from_secs(10);
-
 /// How long answers under way may take after the end was asked for.
 const DRAIN: Duration = Duration::from_secs(3);
 
 /// A relay that listens.
 #[derive(Debug)]
 pub struct Server {
+    scheme: &'static str,
     address: SocketAddr,
     store: Store,
     handle: Handle<SocketAddr>,
@@ -135,6 +133,7 @@ impl Server {
         let keyring = Keyring::new(config.admin_key, sites.clone(), &keys, clock);
         check_keys(&keyring, &sites)?;
         tasks.spawn(keyring::run(keyring.clone(), store.clone(), cancelled.clone()));
+        let gate = Gate::new(config.connections.clone(), metrics.clone());
         let app = App {
             store: store.clone(),
             clock,
@@ -145,18 +144,26 @@ impl Server {
             file_types: config.file_types.into(),
             metrics,
             health: HealthCheck::default(),
+            proxies: config.connections.trusted_proxies,
             cancelled: cancelled.clone(),
         };
         let handle = Handle::new();
-        let serving = serve(listener, handle.clone(), app)
+        let tls = config.tls.map(|tls| tls.start(&tasks, cancelled.clone()));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let router = router(app, tls.is_some());
+        let serving = serve(listener, handle.clone(), gate, tls, router)
             .map_err(|cause| StartError::Listen { address, cause })?;
-        let serving = tokio::spawn(serving);
-        Ok(Self { address, store, handle, serving, cancelled, tasks })
+        Ok(Self { scheme, address, store, handle, serving, cancelled, tasks })
     }
 
     /// Where it listens; the port is the real one.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What it speaks there: `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        self.scheme
     }
 
     /// Waits until it fails; half a relay does not go on.
@@ -223,13 +230,29 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> 
     Ok((listener, address))
 }
 
+/// Takes connections until the handle ends it.
 fn serve(
     listener: TcpListener,
     handle: Handle<SocketAddr>,
-    app: App,
-) -> io::Result<impl Future<Output = io::Result<()>>> {
-    let service = http::router(app).into_make_service_with_connect_info::<SocketAddr>();
-    let mut server = axum_server::from_tcp(listener)?.acceptor(NoDelayAcceptor).handle(handle);
-    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEADER_DEADLINE);
-    Ok(server.serve(service))
+    gate: Gate,
+    tls: Option<RustlsConfig>,
+    router: Router,
+) -> io::Result<JoinHandle<io::Result<()>>> {
+    let router = router.layer(middleware::from_fn(connections::hold));
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let mut server = axum_server::from_tcp(listener)?.handle(handle);
+    connections::bound_http(server.http_builder());
+    Ok(match tls {
+        None => tokio::spawn(server.acceptor(gate).serve(service)),
+        Some(config) => {
+            let acceptor = RustlsAcceptor::new(config).acceptor(gate);
+            tokio::spawn(server.acceptor(acceptor).serve(service))
+        }
+    })
+}
+
+/// The HTTP side with the headers of all its answers.
+fn router(app: App, with_tls: bool) -> Router {
+    let router = http::router(app).layer(middleware::from_fn(http::guard));
+    if with_tls { router.layer(middleware::from_fn(http::insist_on_tls)) } else { router }
 }

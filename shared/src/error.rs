@@ -41,6 +41,8 @@ pub enum ErrorType {
     TooManyFiles,
     /// 413: the body is larger than the relay takes.
     PayloadTooLarge,
+    /// 415: the body is encoded; send it as it is.
+    UnsupportedEncoding,
     /// 422: the idempotency key was used with another body.
     IdempotencyMismatch,
     /// 429: too many; see `retry_after`.

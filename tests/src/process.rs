@@ -69,10 +69,23 @@ impl Process {
     /// # Panics
     /// When it does not listen.
     pub async fn relay(db: &std::path::Path, listen: SocketAddr) -> (Self, SocketAddr) {
+        Self::relay_with(db, listen, &[]).await
+    }
+
+    /// The same with more flags.
+    ///
+    /// # Panics
+    /// When it does not listen.
+    pub async fn relay_with(
+        db: &std::path::Path,
+        listen: SocketAddr,
+        flags: &[&str],
+    ) -> (Self, SocketAddr) {
         let (listen, db) = (listen.to_string(), db.to_string_lossy().into_owned());
-        let mut relay = Self::start("postern-relay", &["serve", "--listen", &listen, "--db", &db]);
-        let line = relay.line_with("listening on http://").await;
-        let address = line.rsplit("http://").next().and_then(|address| address.trim().parse().ok());
+        let args = [&["serve", "--listen", &listen, "--db", &db], flags].concat();
+        let mut relay = Self::start("postern-relay", &args);
+        let line = relay.line_with("listening on http").await;
+        let address = line.rsplit("://").next().and_then(|address| address.trim().parse().ok());
         (relay, address.expect("an address"))
     }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use postern_relay::config::{Limits, default_file_types};
+use postern_relay::connections::ConnectionLimits;
 use postern_relay::secret::SecretHash;
 use postern_relay::sites::Site;
 use postern_relay::{Config, Server};
@@ -105,6 +106,8 @@ fn bind(listen: SocketAddr, folder: &TempDir, limits: Limits) -> Server {
         sites: vec![Site::only(Some(SecretHash::of(API_KEY)))],
         away_after: AWAY_AFTER,
         limits,
+        connections: ConnectionLimits::default(),
+        tls: None,
     };
     Server::bind(config).expect("a relay that starts")
 }

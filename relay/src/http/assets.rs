@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::extract::Query;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
@@ -36,7 +36,7 @@ fn send(file: &WidgetFile, Query(asked): &Query<Asked>, headers: &HeaderMap) -> 
         (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
         (header::CACHE_CONTROL, if is_pinned { FOR_EVER } else { FOR_MINUTES }),
         (header::ETAG, &etag),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
         // A page of another origin may load neither a module nor what it has a hash of without it.
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     ];

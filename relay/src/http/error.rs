@@ -42,6 +42,8 @@ pub(crate) enum ApiError {
     TooLarge { limit_bytes: usize },
     /// More files than go with one message.
     TooManyFiles { max: usize },
+    /// The body is compressed, and the relay unpacks nothing.
+    Encoded,
     /// The reply that is being written is too long.
     ReplyTooLong { limit_bytes: usize },
     /// The store refused or failed.
@@ -83,6 +85,7 @@ impl ApiError {
             Self::RequestTimeout => ErrorType::RequestTimeout,
             Self::TooLarge { .. } | Self::ReplyTooLong { .. } => ErrorType::PayloadTooLarge,
             Self::TooManyFiles { .. } => ErrorType::TooManyFiles,
+            Self::Encoded => ErrorType::UnsupportedEncoding,
             Self::Store(error) => store_kind(error),
             Self::Panicked => ErrorType::Internal,
         }
@@ -99,6 +102,7 @@ impl ApiError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } | Self::ReplyTooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Store(error) => store_status(error),
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -132,6 +136,7 @@ impl ApiError {
                 format!("the body is larger than {limit_bytes} bytes").into()
             }
             Self::TooManyFiles { max } => format!("files must be at most {max}").into(),
+            Self::Encoded => "the body must be sent as it is, without Content-Encoding".into(),
             Self::ReplyTooLong { limit_bytes } => {
                 format!("the reply is longer than {limit_bytes} bytes").into()
             }

@@ -27,8 +27,9 @@ use crate::store::{Entry, Place, SessionKey, Store, StoreError, Subscription, Wa
 /// Silence after which a comment shows proxies and the page that the stream lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// How many entries are read at once for a stream that has fallen behind.
-const CATCH_UP: u32 = 100;
+/// How many entries are read at once for a stream that has fallen behind; no more than these wait in
+/// memory for a client that does not read.
+const CATCH_UP: u32 = 16;
 
 /// The query of [`stream_events`]; `Last-Event-ID` goes before it.
 #[derive(Deserialize)]

@@ -272,6 +272,7 @@ pub(super) async fn read_json<T: DeserializeOwned>(
     request: Request,
     limit_bytes: usize,
 ) -> Result<T, ApiError> {
+    refuse_encoded(request.headers())?;
     let body = read_body(request.into_body(), limit_bytes).await?;
     // A derived type would take an array of its fields too; the wire knows objects only.
     if body.trim_ascii_start().first() != Some(&b'{') {
@@ -287,6 +288,16 @@ pub(super) async fn read_json<T: DeserializeOwned>(
     // What no field takes is not looked into above.
     str::from_utf8(&body).map_err(|e| not_json(&e))?;
     Ok(value)
+}
+
+/// A body that was packed small could be of any size.
+pub(super) fn refuse_encoded(headers: &HeaderMap) -> Result<(), ApiError> {
+    match headers.get(header::CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            Err(ApiError::Encoded)
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn read_body(body: Body, limit_bytes: usize) -> Result<Vec<u8>, ApiError> {

@@ -16,7 +16,9 @@ use tracing::{error, warn};
 
 use super::App;
 use super::error::ApiError;
-use super::extract::{Bearer, FilePath, IdempotencyKeyHeader, OTHER_KEY, Query, SessionPath};
+use super::extract::{
+    Bearer, FilePath, IdempotencyKeyHeader, OTHER_KEY, Query, SessionPath, refuse_encoded,
+};
 use super::reply::ok;
 use crate::files::{Incoming, ReceiveError};
 use crate::secret;
@@ -45,6 +47,7 @@ pub(super) async fn upload_file(
 ) -> Result<Response, ApiError> {
     check_name(&query.name)?;
     let media_type = media_type(request.headers(), &app)?;
+    refuse_encoded(request.headers())?;
     let (session, by) = sender(&app, session, bearer).await?;
     let id = fresh_id()?;
     let mut incoming = receive(&app, &id, request.into_body()).await?;

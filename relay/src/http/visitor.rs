@@ -1,9 +1,8 @@
 //! The visitor's calls.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{Request, State};
 use axum::response::Response;
 use postern_host::fault;
 use postern_shared::files::{OpenSession, SessionOpened};
@@ -22,6 +21,7 @@ use super::extract::{
     cursor, read_json,
 };
 use super::reply::ok;
+use crate::client_address::ClientAddress;
 use crate::config::Limits;
 use crate::secret::{self, SecretHash};
 use crate::store::{
@@ -41,7 +41,7 @@ const RESPONSES_LIMIT: u32 = 100;
 /// `POST /messages`
 pub(super) async fn post_message(
     State(app): State<App>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    client: ClientAddress,
     caller: VisitorCaller,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     request: Request,
@@ -59,7 +59,7 @@ pub(super) async fn post_message(
         metadata: body.metadata,
         sent_at: body.timestamp,
         idempotency: key.as_deref().map(IdempotencyKey::of_visitor),
-        ip_address: Some(peer.ip().to_canonical().to_string()),
+        ip_address: Some(client.to_string()),
     };
     let session_token = secret::generate();
     let fresh = fresh_session(&caller.site.site.id, &session_token)?;
@@ -104,7 +104,7 @@ pub(super) fn check_files(files: &[FileId], limits: &Limits) -> Result<(), ApiEr
 /// `POST /sessions`
 pub(super) async fn open_session(
     State(app): State<App>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    client: ClientAddress,
     caller: VisitorCaller,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     request: Request,
@@ -116,7 +116,7 @@ pub(super) async fn open_session(
         identity: caller.site.site.identify(body.identity.as_deref())?,
         metadata: body.metadata,
         idempotency: key.as_deref().map(IdempotencyKey::of_opening),
-        ip_address: Some(peer.ip().to_canonical().to_string()),
+        ip_address: Some(client.to_string()),
     };
     let session_token = secret::generate();
     let fresh = fresh_session(&caller.site.site.id, &session_token)?;

@@ -84,6 +84,44 @@ async fn every_answer_has_a_request_id_of_its_own() {
 }
 
 #[tokio::test]
+async fn every_answer_tells_a_browser_to_make_nothing_of_it() {
+    let relay = TestRelay::start().await;
+    let visitor = answered(&relay).await;
+    let (calls, stranger) = (visitor.calls(), relay.stranger_calls());
+    let stream = calls.request(Method::GET, &format!("/sessions/{}/events", visitor.session()));
+    let requests = [
+        (stranger.request(Method::POST, "/messages").body(r#"{"message":"hi"}"#), 200),
+        (stranger.request(Method::POST, "/messages").body("{}"), 400),
+        (stranger.request(Method::GET, "/inbox"), 401),
+        (stranger.request(Method::GET, "/nothing"), 404),
+        (stranger.request(Method::GET, "/messages"), 405),
+        (stranger.request(Method::GET, "//health"), 200),
+        (stranger.request(Method::GET, "//widget.js"), 200),
+        (relay.operator_calls().request(Method::GET, "//metrics"), 200),
+        (preflight(&stranger, "/messages"), 200),
+        (stream, 200),
+    ];
+    for (request, status) in requests {
+        let answer = request.send().await.unwrap();
+        let (url, headers) = (answer.url(), answer.headers());
+        assert_eq!(answer.status(), status, "{url}");
+        assert_eq!(headers["x-content-type-options"], "nosniff", "{url}");
+        assert_eq!(headers["referrer-policy"], "no-referrer", "{url}");
+        let policy = "default-src 'none'; frame-ancestors 'none'";
+        assert_eq!(headers["content-security-policy"], policy, "{url}");
+        let cached = headers["cache-control"].to_str().unwrap();
+        let (caching, loaded_by) = match url.path() {
+            "/widget.js" => ("public, max-age=300", "cross-origin"),
+            path if path.ends_with("/events") => ("no-cache, no-transform", "same-origin"),
+            _ => ("no-store", "same-origin"),
+        };
+        assert_eq!(cached, caching, "{url}");
+        assert_eq!(headers["cross-origin-resource-policy"], loaded_by, "{url}");
+        assert!(!headers.contains_key("strict-transport-security"), "{url}: not without TLS");
+    }
+}
+
+#[tokio::test]
 async fn a_callers_request_id_is_kept_when_it_is_safe_to_log() {
     let relay = TestRelay::start().await;
     let answered = async |id: &[u8]| {

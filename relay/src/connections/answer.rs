@@ -1,0 +1,98 @@
+//! The requests under way on one connection: from the end of the head to the end of the answer.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use axum::Extension;
+use axum::body::{Body, Bytes};
+use axum::extract::Request;
+use axum::middleware::Next;
+use axum::response::Response;
+use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
+
+/// The requests of one connection; clones count the same.
+#[derive(Debug, Clone)]
+pub(crate) struct Requests(Arc<Mutex<Count>>);
+
+#[derive(Debug)]
+struct Count {
+    under_way: usize,
+    quiet_since: Instant,
+}
+
+/// A request under way.
+struct UnderWay(Requests);
+
+/// An answer's body, which counts as under way until it is sent or given up.
+struct Answer {
+    body: Body,
+    _request: UnderWay,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Count { under_way: 0, quiet_since: Instant::now() })))
+    }
+}
+
+impl Requests {
+    /// Since when none has been under way; `None` while one is.
+    pub(super) fn quiet_since(&self) -> Option<Instant> {
+        let count = self.lock();
+        (count.under_way == 0).then_some(count.quiet_since)
+    }
+
+    fn begin(&self) -> UnderWay {
+        self.lock().under_way += 1;
+        UnderWay(self.clone())
+    }
+
+    fn end(&self) {
+        let mut count = self.lock();
+        count.under_way -= 1;
+        count.quiet_since = Instant::now();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Count> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Counts a request as under way until its answer has been sent.
+pub(crate) async fn hold(
+    Extension(requests): Extension<Requests>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let under_way = requests.begin();
+    let answer = next.run(request).await;
+    answer.map(|body| Body::new(Answer { body, _request: under_way }))
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
