@@ -31,8 +31,8 @@ impl ClientAddress {
         Self(address.to_canonical())
     }
 
-    /// What limits count by: the address, or the /64 of IPv6.
-    pub(crate) fn network(self) -> IpAddr {
+    /// The address, or the /64 of IPv6.
+    fn network(self) -> IpAddr {
         match self.0 {
             IpAddr::V4(_) => self.0,
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK).into(),
@@ -56,7 +56,12 @@ impl FromRequestParts<App> for ClientAddress {
 }
 
 impl TrustedProxies {
-    pub(crate) fn contain(&self, address: ClientAddress) -> bool {
+    /// What limits count an address by; nothing limits a trusted proxy.
+    pub(crate) fn network(&self, address: ClientAddress) -> Option<IpAddr> {
+        (!self.contain(address)).then(|| address.network())
+    }
+
+    fn contain(&self, address: ClientAddress) -> bool {
         self.0.iter().any(|network| network.contains(&address.0))
     }
 

@@ -4,6 +4,7 @@
 //! HTTP/2; so a connection is watched from outside, by its bytes and by the requests under way on it.
 
 mod answer;
+mod crowd;
 mod gate;
 mod stream;
 
@@ -14,7 +15,8 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
 use postern_host::seconds;
 
-pub(crate) use answer::hold;
+pub(crate) use answer::{hold, until_sent};
+pub(crate) use crowd::Crowd;
 pub(crate) use gate::Gate;
 
 use crate::client_address::TrustedProxies;
@@ -49,7 +51,8 @@ pub struct ConnectionLimits {
     #[arg(long, env = "POSTERN_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<usize>,
 
-    /// How many connections one address may have open; IPv6 counts by /64, trusted proxies do not
+    /// How many connections one address may have open, and calls of visitors under way; IPv6 counts
+    /// by /64, trusted proxies do not count
     #[arg(
         long,
         env = "POSTERN_MAX_CONNECTIONS_PER_ADDRESS",
@@ -84,6 +87,13 @@ impl Default for ConnectionLimits {
             idle_deadline: Duration::from_secs(10),
             write_deadline: Duration::from_secs(30),
         }
+    }
+}
+
+impl ConnectionLimits {
+    /// The calls of visitors under way.
+    pub(crate) fn calls(&self) -> Crowd {
+        Crowd::new(usize::MAX, self.max_connections_per_address)
     }
 }
 

@@ -11,13 +11,16 @@ use postern_shared::FileId;
 use sha2::{Digest, Sha256};
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
-use tokio::time;
+use tokio::time::{self, Instant};
 
 /// How long a sender may pause.
 const PAUSE: Duration = Duration::from_secs(20);
 
 /// What the name of a file ends with until all of it is on disk.
 const UNFINISHED: &str = ".part";
+
+/// The slowest that a file may come on the whole, in bytes a second.
+const SLOWEST: u64 = 4 * 1024;
 
 /// How much of a file's beginning tells what it is.
 const HEAD_BYTES: usize = 8 * 1024;
@@ -33,7 +36,7 @@ pub(crate) struct Files {
 pub(crate) enum ReceiveError {
     /// It is larger than it may be.
     TooLarge,
-    /// The sender paused for too long.
+    /// The sender paused for too long, or was too slow on the whole.
     TooSlow,
     /// The sender broke off.
     Broken,
@@ -81,7 +84,8 @@ impl Files {
         let (hash, head) = (Sha256::new(), Vec::new());
         let mut incoming = Incoming { path, file, hash, head, size_bytes: 0 };
         let mut pieces = body.into_data_stream();
-        while let Some(piece) = next_piece(&mut pieces).await? {
+        let begun = Instant::now();
+        while let Some(piece) = next_piece(&mut pieces, begun + due(&incoming)).await? {
             incoming.size_bytes += piece.len() as u64;
             if incoming.size_bytes > max_bytes {
                 return Err(ReceiveError::TooLarge);
@@ -159,10 +163,16 @@ fn remove_unfinished(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// When, counted from a file's beginning, more of it must have come.
+fn due(incoming: &Incoming) -> Duration {
+    PAUSE + Duration::from_secs(incoming.size_bytes / SLOWEST)
+}
+
 async fn next_piece(
     pieces: &mut BodyDataStream,
+    due: Instant,
 ) -> Result<Option<axum::body::Bytes>, ReceiveError> {
-    match time::timeout(PAUSE, pieces.next()).await {
+    match time::timeout_at(due.min(Instant::now() + PAUSE), pieces.next()).await {
         Err(_) => Err(ReceiveError::TooSlow),
         Ok(Some(Err(_))) => Err(ReceiveError::Broken),
         Ok(Some(Ok(piece))) => Ok(Some(piece)),
@@ -176,4 +186,28 @@ async fn private_file(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     options.mode(0o600);
     options.open(path).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends so many bytes every ten seconds.
+    async fn receive(bytes: usize, times: usize) -> Result<u64, ReceiveError> {
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files::open(folder.path()).unwrap();
+        let pieces = futures_util::stream::iter(0..times).then(move |_| async move {
+            time::sleep(Duration::from_secs(10)).await;
+            Ok::<_, io::Error>(vec![0; bytes])
+        });
+        let id = "a-file".parse().unwrap();
+        let received = files.receive(&id, Body::from_stream(pieces), 1 << 30).await;
+        received.map(|incoming| incoming.size_bytes)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_file_is_taken_and_one_that_drips_is_not() {
+        assert_eq!(receive(64 * 1024, 20).await.unwrap(), 20 * 64 * 1024);
+        assert!(matches!(receive(1, 20).await, Err(ReceiveError::TooSlow)));
+    }
 }

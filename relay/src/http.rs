@@ -2,6 +2,8 @@
 
 mod assets;
 mod cors;
+mod crowd;
+mod entries;
 mod error;
 mod events;
 mod extract;
@@ -30,6 +32,7 @@ use tracing::{Instrument, info_span};
 use crate::client_address::TrustedProxies;
 use crate::clock::Clock;
 use crate::config::Limits;
+use crate::connections::Crowd;
 use crate::files::Files;
 use crate::health::HealthCheck;
 use crate::keyring::Keyring;
@@ -53,16 +56,20 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) health: HealthCheck,
     pub(crate) proxies: TrustedProxies,
+    /// The calls of visitors under way.
+    pub(crate) calls: Crowd,
     /// Ends long polls and event streams.
     pub(crate) cancelled: CancellationToken,
 }
 
 /// The whole HTTP side.
 pub(crate) fn router(app: App) -> Router {
+    let no_crowds = || middleware::from_fn_with_state(app.clone(), crowd::refuse_crowds);
     let for_pages = |calls: Router<App>| {
         calls
             .method_not_allowed_fallback(refuse_method)
             .layer(middleware::from_fn_with_state(app.clone(), cors::refuse_foreign))
+            .layer(no_crowds())
             .layer(cors::layer(&app.sites))
     };
     let by_key = || middleware::from_fn_with_state(app.clone(), extract::hold_to_key);
@@ -73,7 +80,7 @@ pub(crate) fn router(app: App) -> Router {
         .nest("/api", aliases)
         .route("/health", get(operator::show_health))
         .route("/metrics", get(operator::show_metrics).route_layer(by_key()))
-        .merge(assets::routes())
+        .merge(assets::routes().layer(no_crowds()))
         .method_not_allowed_fallback(refuse_method)
         .fallback(async || ApiError::NotFound("there is nothing at this path"))
         .layer(CatchPanicLayer::custom(|_| ApiError::Panicked.into_response()))

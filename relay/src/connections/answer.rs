@@ -25,10 +25,10 @@ struct Count {
 /// A request under way.
 struct UnderWay(Requests);
 
-/// An answer's body, which counts as under way until it is sent or given up.
-struct Answer {
+/// A body that holds something until it is sent or given up.
+struct Holding<T> {
     body: Body,
-    _request: UnderWay,
+    _held: T,
 }
 
 impl Default for Requests {
@@ -73,11 +73,15 @@ pub(crate) async fn hold(
     next: Next,
 ) -> Response {
     let under_way = requests.begin();
-    let answer = next.run(request).await;
-    answer.map(|body| Body::new(Answer { body, _request: under_way }))
+    until_sent(next.run(request).await, under_way)
 }
 
-impl http_body::Body for Answer {
+/// The same answer, which holds something until it has been sent or given up.
+pub(crate) fn until_sent(answer: Response, held: impl Send + Unpin + 'static) -> Response {
+    answer.map(|body| Body::new(Holding { body, _held: held }))
+}
+
+impl<T: Unpin> http_body::Body for Holding<T> {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -10,14 +10,14 @@ use tokio::net::TcpStream;
 use tokio::time::{self, Instant, Sleep};
 
 use super::answer::Requests;
-use super::gate::Place;
+use super::gate::Entered;
 
 /// A connection that fails once no request has been under way on it for too long, be it that none
 /// comes or that its head does not come to an end.
 #[derive(Debug)]
 pub(crate) struct WatchedStream {
     stream: TcpStream,
-    _place: Place,
+    _entered: Entered,
     requests: Requests,
     idle_deadline: Duration,
     /// Rings at the deadline, or earlier to see where it has moved.
@@ -30,12 +30,12 @@ pub(crate) struct WatchedStream {
 impl WatchedStream {
     pub(super) fn new(
         stream: TcpStream,
-        place: Place,
+        entered: Entered,
         requests: Requests,
         idle_deadline: Duration,
     ) -> Self {
         let alarm = Box::pin(time::sleep(idle_deadline));
-        Self { stream, _place: place, requests, idle_deadline, alarm, is_writing: false }
+        Self { stream, _entered: entered, requests, idle_deadline, alarm, is_writing: false }
     }
 
     /// An error once the connection has been idle for too long.

@@ -14,7 +14,8 @@ use crate::store::StoreError;
 /// The longest sentence, in characters.
 const MAX_SENTENCE: usize = 250;
 
-/// How long a caller is asked to wait when the store is busy or its disk is full.
+/// How long a caller is asked to wait when the store is busy, its disk is full, or the caller has too
+/// much under way.
 const RETRY_AFTER_SECONDS: u64 = 2;
 
 /// Every way a request can fail.
@@ -42,6 +43,8 @@ pub(crate) enum ApiError {
     TooLarge { limit_bytes: usize },
     /// More files than go with one message.
     TooManyFiles { max: usize },
+    /// Too many calls of one client are under way.
+    Crowded,
     /// The body is compressed, and the relay unpacks nothing.
     Encoded,
     /// The reply that is being written is too long.
@@ -85,6 +88,7 @@ impl ApiError {
             Self::RequestTimeout => ErrorType::RequestTimeout,
             Self::TooLarge { .. } | Self::ReplyTooLong { .. } => ErrorType::PayloadTooLarge,
             Self::TooManyFiles { .. } => ErrorType::TooManyFiles,
+            Self::Crowded => ErrorType::RateLimited,
             Self::Encoded => ErrorType::UnsupportedEncoding,
             Self::Store(error) => store_kind(error),
             Self::Panicked => ErrorType::Internal,
@@ -102,6 +106,7 @@ impl ApiError {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } | Self::ReplyTooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Store(error) => store_status(error),
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
@@ -136,6 +141,9 @@ impl ApiError {
                 format!("the body is larger than {limit_bytes} bytes").into()
             }
             Self::TooManyFiles { max } => format!("files must be at most {max}").into(),
+            Self::Crowded => {
+                "too many calls of this address are under way: try again shortly".into()
+            }
             Self::Encoded => "the body must be sent as it is, without Content-Encoding".into(),
             Self::ReplyTooLong { limit_bytes } => {
                 format!("the reply is longer than {limit_bytes} bytes").into()
@@ -257,7 +265,8 @@ impl IntoResponse for ApiError {
             error!(error = ?self, "a request failed");
         }
         let retry_after =
-            (status == StatusCode::SERVICE_UNAVAILABLE).then_some(RETRY_AFTER_SECONDS);
+            matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+                .then_some(RETRY_AFTER_SECONDS);
         let body = Failure {
             success: false,
             error: self.sentence().into_owned(),

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::App;
+use super::entries::fitting;
 use super::error::ApiError;
 use super::extract::{Query, SessionPath, VisitorCaller, cursor};
 use crate::clock::Clock;
@@ -27,9 +28,8 @@ use crate::store::{Entry, Place, SessionKey, Store, StoreError, Subscription, Wa
 /// Silence after which a comment shows proxies and the page that the stream lives.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// How many entries are read at once for a stream that has fallen behind; no more than these wait in
-/// memory for a client that does not read.
-const CATCH_UP: u32 = 16;
+/// How many entries are read at once for a stream that has fallen behind.
+const CATCH_UP: u32 = 32;
 
 /// The query of [`stream_events`]; `Last-Event-ID` goes before it.
 #[derive(Deserialize)]
@@ -137,8 +137,9 @@ impl OpenStream {
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let news = self.store.news(self.session, self.cursor, CATCH_UP, now).await?;
-        self.caught_up = news.entries.len() < CATCH_UP as usize;
-        for entry in &news.entries {
+        let fits = fitting(news.entries.iter());
+        self.caught_up = news.entries.len() < CATCH_UP as usize && news.entries.len() <= fits;
+        for entry in news.entries.iter().take(fits) {
             self.tell_entry(entry);
         }
         // One that was given up is told of until the next takes its place.

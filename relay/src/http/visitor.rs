@@ -15,6 +15,7 @@ use serde::Deserialize;
 use tokio::time::{self, Instant};
 
 use super::App;
+use super::entries::fitting;
 use super::error::ApiError;
 use super::extract::{
     Bearer, IdempotencyKeyHeader, MessagePath, OTHER_KEY, Query, SessionPath, VisitorCaller,
@@ -225,7 +226,8 @@ pub(super) async fn list_responses(
         (None, None) => Cursor::default(),
     };
     let wait = Duration::from_secs(query.wait.into());
-    let responses = wait_for_responses(&app, session, after, wait).await?;
+    let mut responses = wait_for_responses(&app, session, after, wait).await?;
+    responses.truncate(fitting(responses.iter()));
     let cursor = responses.last().map_or(after, |last| Cursor::after(last.id));
     Ok(ok("Responses", Responses { responses, cursor }))
 }
@@ -272,8 +274,10 @@ pub(super) async fn show_transcript(
     }
     let before = cursor("before", query.before.as_deref())?;
     let session = app.store.authorise(session, caller.required_token()?).await?;
-    let page = app.store.transcript(session, before, limit).await?;
-    let transcript =
-        Transcript { messages: page.entries, cursor: page.end, has_more: page.has_more };
+    let mut page = app.store.transcript(session, before, limit).await?;
+    // The newest are what was asked for.
+    let cut = page.entries.len().saturating_sub(fitting(page.entries.iter().rev()));
+    let messages = page.entries.split_off(cut);
+    let transcript = Transcript { messages, cursor: page.end, has_more: page.has_more || cut > 0 };
     Ok(ok("Transcript", transcript))
 }

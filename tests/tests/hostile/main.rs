@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on gives up")]
 
+mod answers;
 mod crowds;
 mod honest;
 mod http2;
