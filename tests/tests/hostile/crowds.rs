@@ -92,7 +92,7 @@ async fn ten_thousand_visitors_listen_at_once() {
     let mut streams: Vec<TcpStream> =
         stream::iter(0..count).map(open).buffer_unordered(64).collect().await;
     let per_stream = resident_bytes(&target).saturating_sub(before) / count as u64;
-    println!("{count} streams in {:?}, {per_stream} bytes each", begun.elapsed());
+    eprintln!("{count} streams in {:?}, {per_stream} bytes each", begun.elapsed());
     assert!(per_stream < BYTES_PER_STREAM, "{per_stream} bytes for each stream");
 
     let begun = Instant::now();
@@ -101,7 +101,7 @@ async fn ten_thousand_visitors_listen_at_once() {
     for stream in &mut streams {
         read_until(stream, "to everybody").await;
     }
-    println!("told to all in {:?}", begun.elapsed());
+    eprintln!("told to all in {:?}", begun.elapsed());
     drop(streams);
     eventually("the end of all", async || target.count("event_streams").await == 0).await;
 }

@@ -37,7 +37,7 @@ async fn an_honest_visitor_is_served_through_an_attack() {
         attacked
     };
     let ((), attacked) = tokio::join!(attack, measure);
-    println!("a message takes {calm:?}, and {attacked:?} under attack (the middle of {MESSAGES})");
+    eprintln!("a message takes {calm:?}, and {attacked:?} under attack (the middle of {MESSAGES})");
     assert!(attacked < FLOOR.max(calm) * RATIO, "{calm:?} became {attacked:?}");
 }
 

@@ -72,7 +72,7 @@ async fn requests_that_are_taken_back_at_once_cost_nobody_else_anything() {
         stream.send_reset(Reason::CANCEL);
         made += 1;
     }
-    println!("{made} requests were made and taken back");
+    eprintln!("{made} requests were made and taken back");
     assert!(is_served(&mut target.connect().await).await);
 }
 
