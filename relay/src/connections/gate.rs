@@ -39,7 +39,9 @@ pub(super) struct Entered {
 
 impl Gate {
     pub(crate) fn new(limits: ConnectionLimits, metrics: Metrics) -> Self {
-        let most = limits.max_connections.unwrap_or_else(half_the_open_files);
+        // The other half is for files that are sent and fetched, one for each connection at most.
+        let half = MOST.min(open_files() / 2);
+        let most = limits.max_connections.unwrap_or(half);
         let crowd = Crowd::new(most, limits.max_connections_per_address);
         Self { limits: Arc::new(limits), crowd, metrics }
     }
@@ -77,14 +79,13 @@ impl<S> Accept<TcpStream, S> for Gate {
     }
 }
 
-/// The other half is for files that are sent and fetched, one for each connection at most.
-fn half_the_open_files() -> usize {
+/// How many files this process may have open, once it has asked for all that it may have: the lower
+/// limit is for programs of old that cannot count further than 1,024.
+fn open_files() -> usize {
     let mut limit = getrlimit(Resource::Nofile);
-    // The lower limit is for programs of old that cannot count further than 1,024.
     limit.current = limit.maximum;
     if setrlimit(Resource::Nofile, limit).is_err() {
         limit = getrlimit(Resource::Nofile);
     }
-    let files = limit.current.and_then(|files| usize::try_from(files).ok());
-    files.map_or(MOST, |files| MOST.min(files / 2))
+    limit.current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }

@@ -17,7 +17,7 @@ const MESSAGES: usize = 100;
 const RATIO: u32 = 20;
 
 /// What a message may take whatever it took before: a ratio of nearly nothing says nothing.
-const FLOOR: Duration = Duration::from_millis(5);
+const FLOOR: Duration = Duration::from_millis(20);
 
 #[tokio::test]
 async fn an_honest_visitor_is_served_through_an_attack() {

@@ -32,7 +32,7 @@ async fn requests_are_answered_over_http_2() {
 
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_one_with_a_stream_is_not() {
-    let target = Target::start(&["--idle-deadline", "0.3"]).await;
+    let target = Target::start(&["--idle-deadline", "1"]).await;
     let (session, token) = target.session().await;
     let (mut requests, connection) = connect(&target).await;
     let mut ask = |path: &str| {
@@ -42,7 +42,7 @@ async fn an_idle_connection_is_closed_and_one_with_a_stream_is_not() {
     };
     let stream = ask(&format!("/api/v1/sessions/{session}/events"));
     let stream = soon("the stream", stream).await.unwrap();
-    let held = ask(&format!("/api/v1/responses/{session}?wait=1"));
+    let held = ask(&format!("/api/v1/responses/{session}?wait=3"));
     assert_eq!(soon("the held call", held).await.unwrap().status(), StatusCode::OK);
     assert!(!connection.is_finished());
     drop(stream);

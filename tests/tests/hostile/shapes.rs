@@ -74,7 +74,7 @@ async fn a_broken_chunk_ends_the_connection() {
 
 #[tokio::test]
 async fn a_bare_line_feed_ends_a_line_and_hides_nothing() {
-    let target = Target::start(&["--idle-deadline", "0.3"]).await;
+    let target = Target::start(&["--idle-deadline", "2"]).await;
     let request = "GET /nothing HTTP/1.1\nHost: relay\nContent-Length: 0\n\n";
     let answers = target.exchange(request.as_bytes()).await;
     assert_eq!(answers.matches("HTTP/1.1 404").count(), 1, "{answers}");
@@ -103,7 +103,7 @@ async fn what_is_no_http_is_refused() {
 
 #[tokio::test]
 async fn a_head_has_a_largest_size() {
-    let target = Target::start(&["--idle-deadline", "0.5"]).await;
+    let target = Target::start(&["--idle-deadline", "3"]).await;
     let long_line = "x".repeat(70_000);
     let many_lines: String = (0..200).map(|number| format!("X-{number}: 1\r\n")).collect();
     let heads = [

@@ -39,7 +39,7 @@ async fn a_connection_on_which_nothing_is_asked_is_closed() {
         }
     });
     for (beginning, waited) in join_all(closed).await {
-        assert!(waited < Duration::from_secs(5), "{}: {waited:?}", beginning.escape_ascii());
+        assert!(waited < Duration::from_secs(8), "{}: {waited:?}", beginning.escape_ascii());
     }
 }
 
@@ -66,18 +66,18 @@ async fn a_byte_now_and_then_does_not_keep_a_connection_open() {
         }
     });
     join_all(drips).await;
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
 async fn a_connection_with_an_answer_under_way_outlasts_the_deadline() {
-    let target = Target::start(&["--idle-deadline", "0.2"]).await;
+    let target = Target::start(&["--idle-deadline", "1"]).await;
     let (session, token) = target.session().await;
     let visitor = target.visitor().with_secret(&token);
     let stream = visitor.request(Method::GET, &format!("/sessions/{session}/events"));
     let mut stream = stream.send().await.unwrap();
-    // Five times as long as a connection may be idle.
-    let held = visitor.get(&format!("/responses/{session}?wait=1")).await;
+    // Three times as long as a connection may be idle.
+    let held = visitor.get(&format!("/responses/{session}?wait=3")).await;
     assert_eq!(held.data::<Value>()["responses"], json!([]));
     let later = json!({ "session_id": session, "message": "still there?" });
     visitor.post("/messages", &later).await.data::<Value>();
@@ -90,7 +90,7 @@ async fn a_connection_with_an_answer_under_way_outlasts_the_deadline() {
 
 #[tokio::test]
 async fn a_connection_is_used_again_within_the_deadline_and_closed_after_it() {
-    let target = Target::start(&["--idle-deadline", "0.5"]).await;
+    let target = Target::start(&["--idle-deadline", "2"]).await;
     let mut stream = target.connect().await;
     for _ in 0..3 {
         assert!(is_served(&mut stream).await);

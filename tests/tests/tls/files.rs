@@ -106,7 +106,7 @@ async fn a_message_goes_to_the_agent_and_back_over_tls() {
 
 #[tokio::test]
 async fn a_connection_that_is_no_tls_or_ends_no_handshake_is_closed() {
-    let relay = Relay::start(&["--idle-deadline", "0.3"]).await;
+    let relay = Relay::start(&["--idle-deadline", "2"]).await;
     let beginnings: [&[u8]; 3] =
         [b"", b"GET /health HTTP/1.1\r\nHost: relay\r\n\r\n", b"\x16\x03\x01\x02\0\x01\0\x01\xfc"];
     for beginning in beginnings {
