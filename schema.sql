@@ -1,15 +1,21 @@
 -- The relay's whole schema, version 1. Each choice has its reason beside it.
 --
 -- Times are whole milliseconds since 1970. `at`, `created_at` and the like are by the host's clock
--- and are for people; `visible_at` is by the relay's steady clock and is for deadlines only, so a
--- host clock that jumps moves no lease.
+-- and are for people; `visible_at` and what is called steady is by the relay's steady clock and is
+-- for deadlines only, so a host clock that jumps moves no lease.
 
 -- A web site whose visitors are served. Written at each start from the configuration; one that is no
--- longer configured keeps its row, since its conversations refer to it.
+-- longer configured keeps its row, since its conversations refer to it. What its limits count is kept
+-- here, so that a limit never costs a look at all rows.
 CREATE TABLE site (
     id         INTEGER PRIMARY KEY,
     public_id  TEXT    NOT NULL UNIQUE,
-    unanswered TEXT    NOT NULL                   -- what visitors are told of a message that was given up
+    unanswered TEXT    NOT NULL,                  -- what visitors are told of a message that was given up
+    session_count   INTEGER NOT NULL DEFAULT 0,   -- by the triggers below
+    open_count      INTEGER NOT NULL DEFAULT 0,   -- its rows of `inbox`, by the triggers below
+    day             INTEGER NOT NULL DEFAULT 0,   -- the day (UTC) of its latest message, in days since 1970
+    day_count       INTEGER NOT NULL DEFAULT 0,   -- the messages of that day
+    minute_whole_at INTEGER NOT NULL DEFAULT 0    -- when all of a minute's messages are allowed again; steady
 ) STRICT;
 
 -- Keys that `postern-relay keys` made. Only the hash of a key is known here.
@@ -54,8 +60,17 @@ CREATE TABLE session (
     down_count     INTEGER NOT NULL DEFAULT 0,
     ip_address     TEXT,
     metadata       TEXT,                          -- JSON object that came with the first message
-    opening_key    BLOB                           -- hash of the idempotency key that opened it
+    opening_key    BLOB,                          -- hash of the idempotency key that opened it
+    minute_whole_at INTEGER NOT NULL DEFAULT 0,   -- as for a site
+    day_whole_at    INTEGER NOT NULL DEFAULT 0    -- when all of a day's messages are allowed again; steady
 ) STRICT;
+
+CREATE TRIGGER session_opened AFTER INSERT ON session BEGIN
+    UPDATE site SET session_count = session_count + 1 WHERE id = NEW.site;
+END;
+CREATE TRIGGER session_forgotten AFTER DELETE ON session BEGIN
+    UPDATE site SET session_count = session_count - 1 WHERE id = OLD.site;
+END;
 
 -- Finds the session again when the answer that opened it was lost on the way.
 CREATE UNIQUE INDEX session_by_opening_key ON session (site, opening_key) WHERE opening_key IS NOT NULL;
@@ -112,6 +127,13 @@ CREATE TABLE inbox (
     cancelled  INTEGER NOT NULL DEFAULT 0,        -- leased, and the visitor wants no reply any more
     PRIMARY KEY (session, message)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER message_opened AFTER INSERT ON inbox BEGIN
+    UPDATE site SET open_count = open_count + 1 WHERE id = NEW.site;
+END;
+CREATE TRIGGER message_closed AFTER DELETE ON inbox BEGIN
+    UPDATE site SET open_count = open_count - 1 WHERE id = OLD.site;
+END;
 
 -- Leasing reads from the front of a site's part of this index and never past what it takes.
 CREATE INDEX inbox_by_visibility ON inbox (site, visible_at, message) WHERE visible_at IS NOT NULL;

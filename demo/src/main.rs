@@ -19,6 +19,7 @@ use postern_poller::poller::{self, Pace};
 use postern_poller::relay::Relay;
 use postern_relay::config::{Limits, default_file_types};
 use postern_relay::connections::ConnectionLimits;
+use postern_relay::limits::AddressLimits;
 use postern_relay::secret::SecretHash;
 use postern_relay::sites::Site;
 use postern_relay::{Config, Server, secret};
@@ -84,6 +85,7 @@ fn relay_config(data: &Path, api_key: &str) -> Result<Config> {
         admin_key: Some(SecretHash::of(&secret::generate())),
         sites: vec![Site::only(Some(SecretHash::of(api_key)))],
         limits: Limits::default(),
+        address_limits: AddressLimits::default(),
         connections: ConnectionLimits::default(),
         tls: None,
     })

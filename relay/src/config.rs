@@ -13,6 +13,7 @@ use postern_host::seconds;
 use postern_shared::SiteId;
 
 use crate::connections::ConnectionLimits;
+use crate::limits::{AddressLimits, RateLimits, SiteLimits, Switch};
 use crate::secret::SecretHash;
 use crate::sites::Site;
 use crate::tls::{Tls, TlsArgs, TlsError};
@@ -66,6 +67,10 @@ pub struct ServeArgs {
     /// What a visitor may send and how often the relay tries
     #[command(flatten)]
     pub limits: Limits,
+
+    /// How much visitors may ask for
+    #[command(flatten)]
+    pub rates: RateLimits,
 
     /// Who may connect, and how slow a client may be
     #[command(flatten)]
@@ -144,6 +149,8 @@ pub struct Config {
     pub away_after: Duration,
     /// Bounds on what the relay takes.
     pub limits: Limits,
+    /// What one address may ask for; what one site may is in its own settings.
+    pub address_limits: AddressLimits,
     /// Who may connect, and how slow a client may be.
     pub connections: ConnectionLimits,
     /// TLS; plain HTTP without.
@@ -182,6 +189,14 @@ pub enum ConfigError {
     /// A site that nobody can be a visitor of.
     #[error("site {0} has verified_only, and no identity_key_files to verify a visitor with")]
     NobodyVerified(SiteId),
+    /// A site's own limits.
+    #[error("limits of site {site}: {cause}")]
+    SiteLimits {
+        /// The site.
+        site: SiteId,
+        /// What is wrong with them.
+        cause: Box<toml::de::Error>,
+    },
     /// The configuration file.
     #[error(transparent)]
     File(#[from] FileError),
@@ -202,10 +217,13 @@ impl ServeArgs {
         let admin_key = keys.read("POSTERN_ADMIN_KEY", self.admin_key_file.as_deref())?;
         let mut sites = sites
             .into_iter()
-            .map(|settings| settings.into_site(&mut keys))
+            .map(|settings| settings.into_site(&mut keys, &self.rates.site))
             .collect::<Result<Vec<_>, _>>()?;
         if sites.is_empty() {
-            sites.push(Site::only(None));
+            sites.push(Site { limits: self.rates.site, ..Site::only(None) });
+        }
+        if self.rates.rate_limit == Switch::Off {
+            sites.iter_mut().for_each(|site| site.limits = SiteLimits::OFF);
         }
         if api_key.is_some() {
             let site = default_among(&mut sites).ok_or(ConfigError::NobodysKey)?;
@@ -227,6 +245,10 @@ impl ServeArgs {
             sites,
             away_after: self.away_after,
             limits: self.limits,
+            address_limits: match self.rates.rate_limit {
+                Switch::On => self.rates.address,
+                Switch::Off => AddressLimits::OFF,
+            },
             connections: self.connections,
         })
     }

@@ -9,6 +9,7 @@ mod events;
 mod extract;
 mod files;
 mod guard;
+mod limits;
 mod operator;
 mod poller;
 mod reply;
@@ -36,6 +37,7 @@ use crate::connections::Crowd;
 use crate::files::Files;
 use crate::health::HealthCheck;
 use crate::keyring::Keyring;
+use crate::limits::{AddressLimits, Addresses, Limit, Streams};
 use crate::metrics::{Metrics, RequestLabels};
 use crate::sites::Sites;
 use crate::store::Store;
@@ -50,6 +52,11 @@ pub(crate) struct App {
     pub(crate) sites: Sites,
     pub(crate) keyring: Keyring,
     pub(crate) limits: Limits,
+    /// What each address has used of its limits.
+    pub(crate) addresses: Arc<Addresses>,
+    /// What one address may ask for.
+    pub(crate) address_limits: AddressLimits,
+    pub(crate) streams: Streams,
     pub(crate) files: Files,
     /// The media types of files that are taken, in lower case.
     pub(crate) file_types: Arc<[String]>,
@@ -68,18 +75,25 @@ pub(crate) fn router(app: App) -> Router {
     let for_pages = |calls: Router<App>| {
         calls
             .method_not_allowed_fallback(refuse_method)
+            .layer(middleware::from_fn_with_state(app.clone(), limits::limit_failures))
+            .layer(middleware::from_fn_with_state(app.clone(), limits::limit_calls))
             .layer(middleware::from_fn_with_state(app.clone(), cors::refuse_foreign))
             .layer(no_crowds())
             .layer(cors::layer(&app.sites))
     };
     let by_key = || middleware::from_fn_with_state(app.clone(), extract::hold_to_key);
-    let versioned = for_pages(visitor_calls()).merge(private_calls().route_layer(by_key()));
-    let aliases = for_pages(visitor_aliases()).merge(private_aliases().route_layer(by_key()));
+    let by_failure = || middleware::from_fn_with_state(app.clone(), limits::limit_failures);
+    let private = |calls: Router<App>| calls.route_layer(by_key()).route_layer(by_failure());
+    let versioned = for_pages(visitor_calls()).merge(private(private_calls()));
+    let aliases = for_pages(visitor_aliases()).merge(private(private_aliases()));
     Router::new()
         .nest("/api/v1", versioned)
         .nest("/api", aliases)
         .route("/health", get(operator::show_health))
-        .route("/metrics", get(operator::show_metrics).route_layer(by_key()))
+        .route(
+            "/metrics",
+            get(operator::show_metrics).route_layer(by_key()).route_layer(by_failure()),
+        )
         .merge(assets::routes().layer(no_crowds()))
         .method_not_allowed_fallback(refuse_method)
         .fallback(async || ApiError::NotFound("there is nothing at this path"))
@@ -176,6 +190,9 @@ async fn observe_request(
         status: response.status().as_u16(),
     };
     app.metrics.requests.get_or_create(&labels).inc();
+    if let Some(limit) = response.extensions().get::<Limit>() {
+        app.metrics.limits_reached.get_or_create(&(*limit).into()).inc();
+    }
     response
 }
 

@@ -13,6 +13,7 @@ mod health;
 mod http;
 pub mod identity;
 mod keyring;
+pub mod limits;
 pub mod maintenance;
 mod metrics;
 pub mod origins;

@@ -12,6 +12,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::limits::Limit;
 use crate::store::{Inbox, Now};
 
 /// The relay's metrics; cheap to clone.
@@ -25,10 +26,12 @@ pub(crate) struct Metrics {
     pub(crate) requests: Family<RequestLabels, Counter>,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Counter,
+    pub(crate) limits_reached: Family<LimitLabels, Counter>,
     pub(crate) event_streams: Gauge,
     pub(crate) lease_calls_held: Gauge,
     pub(crate) last_poll: Gauge,
     host_connected: Family<SiteLabels, Gauge>,
+    budgets_spent: Family<SiteLabels, Counter>,
     open_messages: Gauge,
     oldest_age: Gauge<f64, AtomicU64>,
     registry: Arc<Registry>,
@@ -46,6 +49,18 @@ pub(crate) struct RequestLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SiteLabels {
     site: String,
+}
+
+/// One series per limit.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct LimitLabels {
+    limit: &'static str,
+}
+
+impl From<Limit> for LimitLabels {
+    fn from(limit: Limit) -> Self {
+        Self { limit: limit.name() }
+    }
 }
 
 /// One series per rating.
@@ -99,6 +114,14 @@ impl Metrics {
             "Connections closed at once, since there were too many",
             connections_refused.clone(),
         );
+        let limits_reached = Family::default();
+        registry.register("limits_reached", "Requests refused by a limit", limits_reached.clone());
+        let budgets_spent = Family::default();
+        registry.register(
+            "budgets_spent",
+            "Days on which a site's budget of messages was spent",
+            budgets_spent.clone(),
+        );
         let event_streams = Gauge::default();
         registry.register("event_streams", "Event streams open", event_streams.clone());
         let lease_calls_held = Gauge::default();
@@ -136,6 +159,8 @@ impl Metrics {
             dead_letters,
             feedback,
             requests,
+            limits_reached,
+            budgets_spent,
             connections,
             connections_refused,
             event_streams,
@@ -151,6 +176,11 @@ impl Metrics {
     /// Whether a site's agent has its host there.
     pub(crate) fn host_connected(&self, site: &SiteId) -> Gauge {
         self.host_connected.get_or_create_owned(&SiteLabels { site: site.to_string() })
+    }
+
+    /// The days on which a site's budget was spent.
+    pub(crate) fn budgets_spent(&self, site: &SiteId) -> Counter {
+        self.budgets_spent.get_or_create_owned(&SiteLabels { site: site.to_string() })
     }
 
     /// Everything in the OpenMetrics text format.

@@ -3,6 +3,8 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use axum::{Router, middleware};
@@ -22,6 +24,7 @@ use crate::files::Files;
 use crate::health::HealthCheck;
 use crate::http::{self, App};
 use crate::keyring::{self, Keyring, Opens};
+use crate::limits::{self, AddressLimits, Addresses, SiteLimits, Streams};
 use crate::metrics::Metrics;
 use crate::presence::{self, Presence};
 use crate::sites::{ServedSite, Site, Sites};
@@ -126,6 +129,7 @@ impl Server {
             cancelled.clone(),
         );
         tasks.spawn(keeping);
+        warn_of_no_limits(&config.address_limits, &config.sites);
         let sites = serve_sites(config.sites, config.away_after, &store, &metrics)?;
         for served in sites.iter() {
             tasks.spawn(presence::run(served.presence.clone(), cancelled.clone()));
@@ -134,12 +138,17 @@ impl Server {
         check_keys(&keyring, &sites)?;
         tasks.spawn(keyring::run(keyring.clone(), store.clone(), cancelled.clone()));
         let gate = Gate::new(config.connections.clone(), metrics.clone());
+        let addresses = Arc::new(Addresses::new(&config.address_limits));
+        tasks.spawn(limits::forget_rested(Arc::clone(&addresses), cancelled.clone()));
         let app = App {
             store: store.clone(),
             clock,
             sites,
             keyring,
             limits: config.limits,
+            addresses,
+            address_limits: config.address_limits,
+            streams: Streams::default(),
             files,
             file_types: config.file_types.into(),
             metrics,
@@ -190,6 +199,12 @@ impl Server {
     }
 }
 
+fn warn_of_no_limits(address: &AddressLimits, sites: &[Site]) {
+    if *address == AddressLimits::OFF && sites.iter().all(|site| site.limits == SiteLimits::OFF) {
+        warn!("visitors are not limited: whoever can reach this relay can fill its disk");
+    }
+}
+
 /// The sites as the handlers need them.
 fn serve_sites(
     sites: Vec<Site>,
@@ -200,7 +215,7 @@ fn serve_sites(
     let serve = |site: Site| {
         let key = store.site(&site.id).ok_or_else(|| StartError::SiteNotStored(site.id.clone()))?;
         let presence = Presence::start(away_after, metrics.host_connected(&site.id));
-        Ok(ServedSite { site, key, presence })
+        Ok(ServedSite { site, key, presence, told_of_budget: AtomicI64::default() })
     };
     sites.into_iter().map(serve).collect::<Result<_, _>>().map(Sites::new)
 }

@@ -2,14 +2,20 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use postern_shared::SiteId;
 
 use crate::identity::{IdentityError, IdentityKeys};
+use crate::limits::SiteLimits;
 use crate::origins::Origins;
 use crate::presence::Presence;
 use crate::secret::SecretHash;
 use crate::store::{Identity, NewSite, SiteKey};
+
+/// What a visitor is told whose message comes after the day's budget, in English.
+const BUDGET_SPENT: &str =
+    "We have answered as much as we can today. Your message is kept here and sent tomorrow.";
 
 /// What a visitor is told of a message that was given up, in English.
 const UNANSWERED: &str = "Sorry, this message could not be answered. Please try again later.";
@@ -29,6 +35,8 @@ pub struct Site {
     pub verified_only: bool,
     /// What its visitors are told.
     pub texts: Texts,
+    /// What its visitors may ask for.
+    pub limits: SiteLimits,
 }
 
 /// What the relay itself says to a site's visitors.
@@ -37,11 +45,13 @@ pub struct Site {
 pub struct Texts {
     /// Of a message that was given up.
     pub unanswered: String,
+    /// Of a message that comes when the day's budget is spent.
+    pub budget_spent: String,
 }
 
 impl Default for Texts {
     fn default() -> Self {
-        Self { unanswered: UNANSWERED.into() }
+        Self { unanswered: UNANSWERED.into(), budget_spent: BUDGET_SPENT.into() }
     }
 }
 
@@ -55,6 +65,7 @@ impl Site {
             identity_keys: IdentityKeys::default(),
             verified_only: false,
             texts: Texts::default(),
+            limits: SiteLimits::default(),
         }
     }
 
@@ -79,6 +90,8 @@ pub(crate) struct ServedSite {
     pub(crate) site: Site,
     pub(crate) key: SiteKey,
     pub(crate) presence: Presence,
+    /// The day, in days since 1970, on which the operator was last told that the budget is spent.
+    pub(crate) told_of_budget: AtomicI64,
 }
 
 /// The sites that are served; cheap to clone.

@@ -16,6 +16,7 @@ mod inbox;
 pub(crate) mod keys;
 mod opening;
 mod outbox;
+mod quota;
 mod reader;
 mod rows;
 mod sessions;
@@ -49,6 +50,8 @@ use drafts::Drafts;
 use reader::Readers;
 use signals::{Changes, Signals};
 use writer::Writer;
+
+use crate::limits::Exceeded;
 
 /// A moment, as every store function is given it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +131,9 @@ pub enum StoreError {
     /// The idempotency key is too easily guessed to open a session with.
     #[error("the idempotency key is too short to open a session")]
     WeakOpeningKey,
+    /// A visitor, or all of a site's, asked for more than the limits allow.
+    #[error(transparent)]
+    Exceeded(#[from] Exceeded),
     /// More writes are queued than the disk takes.
     #[error("too many writes are waiting")]
     Overloaded,

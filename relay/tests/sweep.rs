@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
+use postern_relay::limits::{Allowance, SiteLimits};
 use postern_relay::secret::SecretHash;
 use postern_relay::sites::Site;
 use postern_relay::store::{
@@ -58,6 +59,7 @@ async fn open_session(store: &Store, n: u32) -> Result<SessionKey, StoreError> {
         sent_at: None,
         idempotency: None,
         ip_address: None,
+        allowance: Allowance::of_site(SiteLimits::OFF),
     };
     let opened = store.accept_message(message, FreshSession { id, uid, token }, NOW).await?;
     store.authorise(opened.session, token).await

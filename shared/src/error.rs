@@ -47,6 +47,10 @@ pub enum ErrorType {
     IdempotencyMismatch,
     /// 429: too many; see `retry_after`.
     RateLimited,
+    /// 429: too many messages of the session wait for their replies.
+    TooManyOpenMessages,
+    /// 429: the site's agent has been given as many messages as it takes in a day; see `retry_after`.
+    BudgetSpent,
     /// 500: the relay's own fault; its log has the cause under the request id.
     Internal,
     /// 503: not now; see `retry_after`.

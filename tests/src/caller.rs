@@ -18,6 +18,7 @@ pub struct Caller {
     address: SocketAddr,
     secret: Option<String>,
     idempotency_key: Option<String>,
+    forwarded_for: Option<String>,
 }
 
 /// An answer as it came.
@@ -38,7 +39,7 @@ impl Caller {
     /// When no client can be made.
     pub fn new(address: SocketAddr) -> Self {
         let client = Client::builder().no_proxy().build().expect("a client");
-        Self { client, address, secret: None, idempotency_key: None }
+        Self { client, address, secret: None, idempotency_key: None, forwarded_for: None }
     }
 
     /// The same with `Authorization: Bearer …`.
@@ -51,6 +52,12 @@ impl Caller {
     #[must_use]
     pub fn with_key(&self, key: &str) -> Self {
         Self { idempotency_key: Some(key.to_owned()), ..self.clone() }
+    }
+
+    /// The same from another address, as the proxy in front of the relay tells it.
+    #[must_use]
+    pub fn at(&self, address: &str) -> Self {
+        Self { forwarded_for: Some(address.to_owned()), ..self.clone() }
     }
 
     /// A request that can still be changed; `path` counts from `/api/v1`, or, when it begins with `//`,
@@ -66,6 +73,9 @@ impl Caller {
         }
         if let Some(key) = &self.idempotency_key {
             request = request.header(IDEMPOTENCY_KEY, key);
+        }
+        if let Some(address) = &self.forwarded_for {
+            request = request.header("x-forwarded-for", address);
         }
         request
     }

@@ -18,7 +18,8 @@ const LIBRARY_FOLDERS: [&str; 3] = ["/usr/lib", "/usr/lib64", "/usr/local/lib"];
 /// The arguments of a relay with this file, on a free port.
 pub fn relay_args(db: &Path) -> Vec<String> {
     let db = db.to_string_lossy();
-    ["serve", "--listen", "127.0.0.1:0", "--db", &db].map(str::to_owned).to_vec()
+    let args = ["serve", "--rate-limit", "off", "--listen", "127.0.0.1:0", "--db", &db];
+    args.map(str::to_owned).to_vec()
 }
 
 /// The arguments of a poller with this queue.

@@ -82,7 +82,8 @@ impl Process {
         flags: &[&str],
     ) -> (Self, SocketAddr) {
         let (listen, db) = (listen.to_string(), db.to_string_lossy().into_owned());
-        let args = [&["serve", "--listen", &listen, "--db", &db], flags].concat();
+        let args =
+            [&["serve", "--rate-limit", "off", "--listen", &listen, "--db", &db], flags].concat();
         let mut relay = Self::start("postern-relay", &args);
         let line = relay.line_with("listening on http").await;
         let address = line.rsplit("://").next().and_then(|address| address.trim().parse().ok());

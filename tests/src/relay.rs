@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use postern_relay::config::{Limits, default_file_types};
 use postern_relay::connections::ConnectionLimits;
+use postern_relay::limits::{AddressLimits, SiteLimits};
 use postern_relay::secret::SecretHash;
 use postern_relay::sites::Site;
 use postern_relay::{Config, Server};
@@ -21,10 +22,11 @@ pub struct TestRelay {
     address: SocketAddr,
     folder: TempDir,
     limits: Limits,
+    rates: (AddressLimits, SiteLimits),
 }
 
 impl TestRelay {
-    /// Starts a relay with the limits that users have.
+    /// Starts a relay with the limits that users have on what is sent, and none on how often.
     #[expect(clippy::unused_async, reason = "needs a runtime to start in")]
     pub async fn start() -> Self {
         Self::with(Limits::default())
@@ -35,9 +37,21 @@ impl TestRelay {
     /// # Panics
     /// When it does not start.
     pub fn with(limits: Limits) -> Self {
+        Self::start_with(limits, (AddressLimits::OFF, SiteLimits::OFF))
+    }
+
+    /// Starts a relay that lets an address and a site's visitors ask for so much, inside a runtime.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn limited(address: AddressLimits, site: SiteLimits) -> Self {
+        Self::start_with(Limits::default(), (address, site))
+    }
+
+    fn start_with(limits: Limits, rates: (AddressLimits, SiteLimits)) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let server = bind(([127, 0, 0, 1], 0).into(), &folder, limits);
-        Self { address: server.address(), server: Some(server), folder, limits }
+        let server = bind(([127, 0, 0, 1], 0).into(), &folder, limits, rates);
+        Self { address: server.address(), server: Some(server), folder, limits, rates }
     }
 
     /// Where it listens; the same after a restart.
@@ -72,7 +86,7 @@ impl TestRelay {
     /// # Panics
     /// When it does not start.
     pub fn start_again(&mut self) {
-        self.server = Some(bind(self.address, &self.folder, self.limits));
+        self.server = Some(bind(self.address, &self.folder, self.limits, self.rates));
     }
 
     /// Someone on a page; has no session yet.
@@ -96,16 +110,23 @@ impl TestRelay {
     }
 }
 
-fn bind(listen: SocketAddr, folder: &TempDir, limits: Limits) -> Server {
+fn bind(
+    listen: SocketAddr,
+    folder: &TempDir,
+    limits: Limits,
+    (address_limits, of_site): (AddressLimits, SiteLimits),
+) -> Server {
+    let site = Site { limits: of_site, ..Site::only(Some(SecretHash::of(API_KEY))) };
     let config = Config {
         listen,
         db: folder.path().join("relay.db"),
         files: folder.path().join("relay.db.files"),
         file_types: default_file_types(),
         admin_key: Some(SecretHash::of(ADMIN_KEY)),
-        sites: vec![Site::only(Some(SecretHash::of(API_KEY)))],
+        sites: vec![site],
         away_after: AWAY_AFTER,
         limits,
+        address_limits,
         connections: ConnectionLimits::default(),
         tls: None,
     };

@@ -123,7 +123,9 @@ impl Bridge {
         let for_visitors = ChaosProxy::start(relay_address, plan.seed ^ 0x7669).await;
         let for_poller = ChaosProxy::start(relay_address, plan.seed ^ 0x706f).await;
         let listen = relay_address.to_string();
-        let relay = ["serve", "--listen", &listen, "--db", &text(&db), "--max-attempts", "12"];
+        let db = text(&db);
+        let unlimited = ["--rate-limit", "off", "--max-attempts", "12"];
+        let relay = [&["serve", "--listen", &listen, "--db", &db], &unlimited[..]].concat();
         let queue = folder.path().join("poller.db");
         let url = format!("http://{}", for_poller.address());
         let agent = concat!("exec sh '", env!("CARGO_MANIFEST_DIR"), "/agents/witness.sh'");

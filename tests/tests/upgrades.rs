@@ -20,7 +20,7 @@ const ANY_PORT: SocketAddr =
 /// What the tables of version 1 hold after some days of work: an answered message, one that was
 /// given up, one under a lease that ran out, and one that waits behind it.
 const ROWS_OF_VERSION_1: &str = r#"
-    INSERT INTO site VALUES
+    INSERT INTO site (id, public_id, unanswered) VALUES
         (1, 'default', 'Sorry, this message could not be answered. Please try again later.');
     INSERT INTO key VALUES (1, 'home', 1, zeroblob(32), 1000, 2000, NULL);
     INSERT INTO session

@@ -93,7 +93,8 @@ export class Relay {
 }
 
 async function serve(folder: string, listen: string, limits: Limits): Promise<[Process, string]> {
-  const args = ["serve", "--listen", listen, "--db", join(folder, "relay.db")];
+  const db = join(folder, "relay.db");
+  const args = ["serve", "--rate-limit", "off", "--listen", listen, "--db", db];
   if (limits.maxMessageChars) args.push("--max-message-chars", String(limits.maxMessageChars));
   if (limits.maxAttempts) args.push("--max-attempts", String(limits.maxAttempts));
   if (limits.awayAfterSeconds) args.push("--away-after", String(limits.awayAfterSeconds));

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, ConfiguredKeys, FileError};
 use crate::identity::IdentityKeys;
+use crate::limits::SiteLimits;
 use crate::origins::Origins;
 use crate::sites::{Site, Texts};
 
@@ -33,11 +34,18 @@ pub struct SiteSettings {
     /// What its visitors are told, where it differs from the default.
     #[serde(default)]
     pub texts: Texts,
+    /// What its visitors may ask for, where it differs: by the names of the flags.
+    #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
+    pub limits: toml::Table,
 }
 
 impl SiteSettings {
-    /// Reads its key.
-    pub(super) fn into_site(self, keys: &mut ConfiguredKeys) -> Result<Site, ConfigError> {
+    /// Reads its key, and its limits on top of those of all sites.
+    pub(super) fn into_site(
+        self,
+        keys: &mut ConfiguredKeys,
+        limits: &SiteLimits,
+    ) -> Result<Site, ConfigError> {
         let name = format!("api_key_file of site {}", self.id);
         let api_key = match &self.api_key_file {
             None => None,
@@ -56,6 +64,10 @@ impl SiteSettings {
         if self.verified_only && self.identity_key_files.is_empty() {
             return Err(ConfigError::NobodyVerified(self.id));
         }
+        let limits = limits.with(&self.limits).map_err(|cause| ConfigError::SiteLimits {
+            site: self.id.clone(),
+            cause: Box::new(cause),
+        })?;
         Ok(Site {
             id: self.id,
             origins: self.origins,
@@ -63,6 +75,7 @@ impl SiteSettings {
             identity_keys,
             verified_only: self.verified_only,
             texts: self.texts,
+            limits,
         })
     }
 }

@@ -10,7 +10,7 @@ use axum::response::Response;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::App;
-use super::error::ApiError;
+use super::error::{ApiError, RATE_LIMIT, RATE_LIMIT_POLICY};
 use super::extract::visited_site;
 use crate::sites::Sites;
 
@@ -37,6 +37,8 @@ pub(super) fn layer(sites: &Sites) -> CorsLayer {
         ])
         .expose_headers([
             header::RETRY_AFTER,
+            RATE_LIMIT,
+            RATE_LIMIT_POLICY,
             header::CONTENT_DISPOSITION,
             HeaderName::from_static("x-request-id"),
         ])

@@ -1,18 +1,24 @@
 //! The one error of the HTTP side, and its one body.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::Json;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use postern_shared::{ErrorType, Failure, Timestamp};
 use tracing::error;
 
 use crate::identity::IdentityError;
+use crate::limits::{Exceeded, Limit};
 use crate::store::StoreError;
 
 /// The longest sentence, in characters.
 const MAX_SENTENCE: usize = 250;
+
+/// What is left of a limit, and what it allows (draft-ietf-httpapi-ratelimit-headers-10).
+pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
 /// How long a caller is asked to wait when the store is busy, its disk is full, or the caller has too
 /// much under way.
@@ -49,6 +55,8 @@ pub(crate) enum ApiError {
     Encoded,
     /// The reply that is being written is too long.
     ReplyTooLong { limit_bytes: usize },
+    /// The site's budget is spent; in the site's own words.
+    BudgetSpent(Exceeded, String),
     /// The store refused or failed.
     Store(StoreError),
     /// A handler panicked.
@@ -64,6 +72,12 @@ impl From<IdentityError> for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<Exceeded> for ApiError {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::Store(exceeded.into())
     }
 }
 
@@ -90,6 +104,7 @@ impl ApiError {
             Self::TooManyFiles { .. } => ErrorType::TooManyFiles,
             Self::Crowded => ErrorType::RateLimited,
             Self::Encoded => ErrorType::UnsupportedEncoding,
+            Self::BudgetSpent(..) => ErrorType::BudgetSpent,
             Self::Store(error) => store_kind(error),
             Self::Panicked => ErrorType::Internal,
         }
@@ -108,6 +123,7 @@ impl ApiError {
             Self::TooLarge { .. } | Self::ReplyTooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BudgetSpent(..) => StatusCode::TOO_MANY_REQUESTS,
             Self::Store(error) => store_status(error),
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -118,6 +134,30 @@ impl ApiError {
         match self {
             Self::Store(StoreError::OffsetMismatch { wanted }) => Some(*wanted as u64),
             _ => None,
+        }
+    }
+
+    /// The limit that was reached.
+    fn exceeded(&self) -> Option<&Exceeded> {
+        match self {
+            Self::BudgetSpent(exceeded, _) | Self::Store(StoreError::Exceeded(exceeded)) => {
+                Some(exceeded)
+            }
+            _ => None,
+        }
+    }
+
+    /// In how many seconds the call may be made again.
+    fn retry_after(&self) -> Option<u64> {
+        match self.exceeded() {
+            Some(exceeded) => Some(whole_seconds(exceeded.retry_after)),
+            None => {
+                let is_for_now = matches!(
+                    self.status(),
+                    StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+                );
+                is_for_now.then_some(RETRY_AFTER_SECONDS)
+            }
         }
     }
 
@@ -148,6 +188,7 @@ impl ApiError {
             Self::ReplyTooLong { limit_bytes } => {
                 format!("the reply is longer than {limit_bytes} bytes").into()
             }
+            Self::BudgetSpent(_, sentence) => sentence.clone().into(),
             Self::Store(error) => store_sentence(error).into(),
             Self::Panicked => "the relay failed; its log has the cause".into(),
         }
@@ -176,6 +217,11 @@ fn store_kind(error: &StoreError) -> ErrorType {
         StoreError::AlreadyAnswered => ErrorType::AlreadyAnswered,
         StoreError::DeadLetter => ErrorType::DeadLetter,
         StoreError::IdempotencyMismatch => ErrorType::IdempotencyMismatch,
+        StoreError::Exceeded(exceeded) => match exceeded.limit {
+            Limit::SessionOpenMessages => ErrorType::TooManyOpenMessages,
+            Limit::SiteDailyBudget => ErrorType::BudgetSpent,
+            _ => ErrorType::RateLimited,
+        },
         StoreError::Overloaded | StoreError::Unavailable(_) | StoreError::Closed => {
             ErrorType::Unavailable
         }
@@ -205,6 +251,7 @@ fn store_status(error: &StoreError) -> StatusCode {
         | StoreError::DeadLetter
         | StoreError::TooManyFiles => StatusCode::CONFLICT,
         StoreError::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
+        StoreError::Exceeded(_) => StatusCode::TOO_MANY_REQUESTS,
         StoreError::Overloaded | StoreError::Unavailable(_) | StoreError::Closed => {
             StatusCode::SERVICE_UNAVAILABLE
         }
@@ -251,11 +298,52 @@ fn store_sentence(error: &StoreError) -> &'static str {
         StoreError::WeakOpeningKey => {
             "Idempotency-Key must have at least 16 characters to open a session, such as a UUID"
         }
+        StoreError::Exceeded(exceeded) => limit_sentence(exceeded.limit),
         StoreError::Overloaded => "the relay is busy: try again shortly",
         StoreError::Unavailable(_) => "the relay cannot store anything now: try again shortly",
         StoreError::Closed => "the relay is shutting down: try again shortly",
         StoreError::Broken(_) => "the relay failed; its log has the cause",
     }
+}
+
+fn limit_sentence(limit: Limit) -> &'static str {
+    match limit {
+        Limit::AddressMessagesPerMinute
+        | Limit::AddressMessagesPerHour
+        | Limit::SessionMessagesPerMinute
+        | Limit::SessionMessagesPerDay => "too many messages at once: the next may be sent shortly",
+        Limit::AddressSessionsPerHour => {
+            "too many conversations were begun from here: try again later"
+        }
+        Limit::AddressFailuresPerMinute => {
+            "too many keys or tokens that are not known: try again later"
+        }
+        Limit::AddressCallsPerMinute => "too many calls: try again shortly",
+        Limit::AddressStreams | Limit::SessionStreams => "too many event streams are open",
+        Limit::SessionOpenMessages => {
+            "earlier messages wait for their replies: send it after those"
+        }
+        Limit::SiteDailyBudget => "the day's budget of messages is spent: try again tomorrow",
+        Limit::SiteMessagesPerMinute | Limit::SiteOpenMessages | Limit::SiteSessions => {
+            "too many people are writing: try again shortly"
+        }
+    }
+}
+
+/// Rounded up: a caller that comes a moment early is refused again.
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+/// What was asked for too often, and when to come back, in the words of the draft standard.
+fn insert_rate_limit(headers: &mut HeaderMap, exceeded: &Exceeded) {
+    let (name, quota) = (exceeded.limit.name(), exceeded.quota);
+    let window = exceeded.window.map(|window| format!(";w={}", window.as_secs()));
+    let policy = format!("\"{name}\";q={quota}{}", window.unwrap_or_default());
+    let left = format!("\"{name}\";r=0;t={}", whole_seconds(exceeded.retry_after));
+    // Names and numbers always make a header.
+    headers.extend(HeaderValue::try_from(policy).map(|policy| (RATE_LIMIT_POLICY, policy)));
+    headers.extend(HeaderValue::try_from(left).map(|left| (RATE_LIMIT, left)));
 }
 
 impl IntoResponse for ApiError {
@@ -264,9 +352,7 @@ impl IntoResponse for ApiError {
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             error!(error = ?self, "a request failed");
         }
-        let retry_after =
-            matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
-                .then_some(RETRY_AFTER_SECONDS);
+        let retry_after = self.retry_after();
         let body = Failure {
             success: false,
             error: self.sentence().into_owned(),
@@ -282,8 +368,14 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
+        if let Some(exceeded) = self.exceeded() {
+            insert_rate_limit(headers, exceeded);
+        }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(exceeded) = self.exceeded() {
+            response.extensions_mut().insert(exceeded.limit);
         }
         response
     }

@@ -20,7 +20,10 @@ use super::App;
 use super::entries::fitting;
 use super::error::ApiError;
 use super::extract::{Query, SessionPath, VisitorCaller, cursor};
+use super::limits::open_stream;
+use crate::client_address::ClientAddress;
 use crate::clock::Clock;
+use crate::limits::CountedStream;
 use crate::metrics::Held;
 use crate::sites::ServedSite;
 use crate::store::{Entry, Place, SessionKey, Store, StoreError, Subscription, Waiting};
@@ -41,6 +44,7 @@ pub(super) struct EventsQuery {
 pub(super) async fn stream_events(
     State(app): State<App>,
     SessionPath(session): SessionPath,
+    client: ClientAddress,
     caller: VisitorCaller,
     Query(query): Query<EventsQuery>,
     headers: HeaderMap,
@@ -52,7 +56,8 @@ pub(super) async fn stream_events(
     };
     let after = after.unwrap_or_default();
     let session = app.store.authorise(session, caller.required_token()?).await?;
-    let mut open = OpenStream::new(app, &caller.site, session, after);
+    let counted = open_stream(&app, &caller.site, session, client)?;
+    let mut open = OpenStream::new(app, &caller.site, session, after, counted);
     // Read once before the head is sent, so that an unknown cursor is an error and not a silence.
     open.catch_up().await?;
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive");
@@ -88,11 +93,17 @@ struct OpenStream {
     /// The status that was sent last.
     told: Option<Status>,
     cancelled: CancellationToken,
-    _counted: Held,
+    _counted: (Held, CountedStream),
 }
 
 impl OpenStream {
-    fn new(app: App, site: &ServedSite, session: SessionKey, cursor: Cursor) -> Self {
+    fn new(
+        app: App,
+        site: &ServedSite,
+        session: SessionKey,
+        cursor: Cursor,
+        counted: CountedStream,
+    ) -> Self {
         Self {
             changes: app.store.subscribe(session),
             host: site.presence.watch(),
@@ -106,7 +117,7 @@ impl OpenStream {
             place: Place::default(),
             told: None,
             cancelled: app.cancelled,
-            _counted: Held::count(&app.metrics.event_streams),
+            _counted: (Held::count(&app.metrics.event_streams), counted),
         }
     }
 

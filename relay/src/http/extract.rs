@@ -96,6 +96,12 @@ pub(super) async fn hold_to_key(
     }
 }
 
+/// Whether a key is shown that opens something.
+pub(super) fn shows_key(app: &App, headers: &HeaderMap) -> bool {
+    let shown = bearer(headers).ok().flatten().map(SecretHash::of);
+    shown.is_some_and(|shown| app.keyring.find(&shown).is_some())
+}
+
 const UNKNOWN_KEY: ApiError = ApiError::Unauthorized("the key is not known");
 
 /// What the key that was shown opens.

@@ -21,6 +21,7 @@ use super::extract::{
     Bearer, IdempotencyKeyHeader, MessagePath, OTHER_KEY, Query, SessionPath, VisitorCaller,
     cursor, read_json,
 };
+use super::limits::{allowance, open_stream, refusal};
 use super::reply::ok;
 use crate::client_address::ClientAddress;
 use crate::config::Limits;
@@ -61,10 +62,13 @@ pub(super) async fn post_message(
         sent_at: body.timestamp,
         idempotency: key.as_deref().map(IdempotencyKey::of_visitor),
         ip_address: Some(client.to_string()),
+        allowance: allowance(&app, &caller.site, client),
     };
     let session_token = secret::generate();
     let fresh = fresh_session(&caller.site.site.id, &session_token)?;
-    let accepted = app.store.accept_message(message, fresh, app.clock.now()).await?;
+    let now = app.clock.now();
+    let accepted = app.store.accept_message(message, fresh, now).await;
+    let accepted = accepted.map_err(|error| refusal(&app, &caller.site, error, now))?;
     fault::point("relay: message stored, answer not sent");
     app.metrics.messages.inc();
     Ok(ok("Message accepted", message_accepted(accepted, session_token)))
@@ -118,6 +122,7 @@ pub(super) async fn open_session(
         metadata: body.metadata,
         idempotency: key.as_deref().map(IdempotencyKey::of_opening),
         ip_address: Some(client.to_string()),
+        allowance: allowance(&app, &caller.site, client),
     };
     let session_token = secret::generate();
     let fresh = fresh_session(&caller.site.site.id, &session_token)?;
@@ -211,6 +216,7 @@ pub(super) struct ResponsesQuery {
 pub(super) async fn list_responses(
     State(app): State<App>,
     SessionPath(session): SessionPath,
+    client: ClientAddress,
     caller: VisitorCaller,
     Query(query): Query<ResponsesQuery>,
 ) -> Result<Response, ApiError> {
@@ -225,6 +231,8 @@ pub(super) async fn list_responses(
         (None, Some(since)) => app.store.cursor_at(session, since).await?,
         (None, None) => Cursor::default(),
     };
+    let is_held = query.wait > 0;
+    let _held = is_held.then(|| open_stream(&app, &caller.site, session, client)).transpose()?;
     let wait = Duration::from_secs(query.wait.into());
     let mut responses = wait_for_responses(&app, session, after, wait).await?;
     responses.truncate(fitting(responses.iter()));

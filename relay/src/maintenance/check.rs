@@ -236,6 +236,12 @@ const INVARIANTS: &[Invariant] = &[
               WHERE role = 1 AND answers IS NOT NULL GROUP BY answers HAVING count(*) > 1",
     },
     Invariant {
+        broken: "a site does not count its sessions or its open messages right",
+        sql: "SELECT 'site ' || public_id FROM site
+              WHERE session_count <> (SELECT count(*) FROM session WHERE site = site.id)
+              OR open_count <> (SELECT count(*) FROM inbox WHERE site = site.id)",
+    },
+    Invariant {
         broken: "a session does not count its messages right",
         sql: "SELECT 'session ' || public_id FROM session LEFT JOIN (
                   SELECT session, count(*) AS said FROM message WHERE role = 0 GROUP BY session

@@ -6,7 +6,8 @@ use rusqlite::{Connection, OptionalExtension, named_params};
 use super::identity::{self, Identity, Known};
 use super::rows::{self, SessionRef};
 use super::sessions::{add_token, metadata_text};
-use super::{FreshSession, IdempotencyKey, Now, SessionKey, SiteKey, Store, StoreError};
+use super::{FreshSession, IdempotencyKey, Now, SessionKey, SiteKey, Store, StoreError, quota};
+use crate::limits::Allowance;
 use crate::secret::SecretHash;
 
 /// A session that a visitor asks for.
@@ -24,6 +25,8 @@ pub struct NewSession {
     pub idempotency: Option<IdempotencyKey>,
     /// The address it came from.
     pub ip_address: Option<String>,
+    /// How much more its visitor may ask for.
+    pub allowance: Allowance,
 }
 
 /// A session that is open.
@@ -42,7 +45,7 @@ impl Store {
     /// fresh token one of its own.
     ///
     /// # Errors
-    /// [`StoreError::UnknownToken`] or [`StoreError::WeakOpeningKey`].
+    /// [`StoreError::UnknownToken`], [`StoreError::WeakOpeningKey`] or [`StoreError::Exceeded`].
     pub async fn open_session(
         &self,
         new: NewSession,
@@ -80,7 +83,7 @@ fn open(
         metadata: metadata_text(new.metadata.as_ref()),
         opening_key: new.idempotency,
     };
-    insert(conn, &row, &fresh.token, now)?;
+    insert(conn, &row, &fresh.token, &new.allowance, now)?;
     Ok(Opened { session: row.id, uid: row.visitor.uid, new_visitor })
 }
 
@@ -99,8 +102,10 @@ pub(super) fn insert(
     conn: &Connection,
     row: &Row<'_>,
     token: &SecretHash,
+    allowance: &Allowance,
     now: Now,
 ) -> Result<SessionKey, StoreError> {
+    quota::take_session(conn, row.site, allowance)?;
     let sql = "INSERT INTO session
                    (public_id, site, uid, visitor, created_at, last_active, ip_address, metadata,
                     opening_key)

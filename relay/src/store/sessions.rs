@@ -12,8 +12,9 @@ use super::rows::{self, JOIN_VISITOR, SessionRef, VISITOR};
 use super::writer::Txn;
 use super::{
     IdempotencyKey, Now, Page, Paged, SessionKey, SessionRow, SiteKey, Store, StoreError, inbox,
-    opening, sites, uploads,
+    opening, quota, sites, uploads,
 };
+use crate::limits::Allowance;
 use crate::secret::SecretHash;
 
 /// A visitor's message on its way in.
@@ -39,6 +40,8 @@ pub struct NewMessage {
     pub idempotency: Option<IdempotencyKey>,
     /// The address it came from.
     pub ip_address: Option<String>,
+    /// How much more its sender may send.
+    pub allowance: Allowance,
 }
 
 /// What a session gets if this message opens one.
@@ -73,8 +76,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::TokenMissing`], [`StoreError::UnknownToken`], [`StoreError::ForeignToken`],
-    /// [`StoreError::WeakOpeningKey`] or [`StoreError::IdempotencyMismatch`]; then nothing is
-    /// stored.
+    /// [`StoreError::WeakOpeningKey`], [`StoreError::IdempotencyMismatch`] or
+    /// [`StoreError::Exceeded`], the last never for a repeat; then nothing is stored.
     pub async fn accept_message(
         &self,
         message: NewMessage,
@@ -211,7 +214,7 @@ fn open_session(
         metadata: metadata_text(message.metadata.as_ref()),
         opening_key: message.idempotency,
     };
-    let key = opening::insert(txn.conn, &row, &fresh.token, now)?;
+    let key = opening::insert(txn.conn, &row, &fresh.token, &message.allowance, now)?;
     let message = insert(txn, message, key, now)?;
     let uid = row.visitor.uid;
     Ok(Accepted { message, session: row.id, uid, opened: true, new_visitor })
@@ -223,6 +226,7 @@ fn insert(
     session: SessionKey,
     now: Now,
 ) -> Result<MessageId, StoreError> {
+    quota::take_message(txn.conn, session, &message.allowance, now)?;
     let sql = "INSERT INTO message (session, role, text, at, sent_at, metadata, idempotency)
                VALUES (:session, :role, :text, :now, :sent_at, :metadata, :key) RETURNING id";
     let id = txn.conn.prepare_cached(sql)?.query_row(

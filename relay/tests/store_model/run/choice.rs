@@ -1,5 +1,6 @@
 //! What an operation's numbers pick.
 
+use postern_relay::limits::{Allowance, SiteLimits};
 use postern_relay::secret::SecretHash;
 use postern_relay::store::{IdempotencyKey, Identity, NewChunk, NewMessage, NewReply};
 use postern_shared::visitor::Role;
@@ -29,6 +30,7 @@ impl Run {
             sent_at: None,
             idempotency: key.map(|key| IdempotencyKey::of_visitor(KEYS[usize::from(key)])),
             ip_address: Some(IP_ADDRESS.into()),
+            allowance: Allowance::of_site(SiteLimits::OFF),
         }
     }
 
