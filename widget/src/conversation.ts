@@ -5,7 +5,7 @@ import { draftOf, isDraft, withChunk, withoutDraft } from "./draft.ts";
 import { newKey } from "./keys.ts";
 import { entryName, entryRow, isUnsent, pastRow, type Row, ratedRows, unsentRow } from "./row.ts";
 import type { Store, Unsent } from "./storage.ts";
-import type { Chunk, Entry, Metadata, Rating, Status } from "./wire.ts";
+import type { Chunk, Entry, Metadata, Rating, RelayError, Status } from "./wire.ts";
 
 /**
  * Tells of each change by a `change` event, and of each entry that the host sent by a `reply` event.
@@ -26,6 +26,7 @@ export class Conversation extends EventTarget {
   /** What the relay last told; absent while it tells nothing. */
   #status: Status | undefined;
   #stopping: number | undefined;
+  #delay: RelayError | undefined;
 
   constructor(store: Store) {
     super();
@@ -49,6 +50,17 @@ export class Conversation extends EventTarget {
 
   set stopping(id: number | undefined) {
     this.#stopping = id;
+    this.#changed();
+  }
+
+  /** Why the relay takes the next message later, if it does. */
+  get delay(): RelayError | undefined {
+    return this.#delay;
+  }
+
+  set delay(delay: RelayError | undefined) {
+    if (delay === this.#delay) return;
+    this.#delay = delay;
     this.#changed();
   }
 
@@ -107,6 +119,7 @@ export class Conversation extends EventTarget {
 
   /** Notes that the relay has stored a message, under this id. */
   confirm(key: string, id: number): void {
+    this.#delay = undefined;
     this.#drop(key);
     const row = this.#rows.find(({ name }) => name === key);
     if (!row) return;
@@ -124,6 +137,7 @@ export class Conversation extends EventTarget {
 
   /** Notes that a message was refused for good. */
   fail(key: string, error: string): void {
+    this.#delay = undefined;
     if (this.#settled(key)) return;
     const message = this.#revise(key, (unsent) => ({ ...unsent, error }));
     if (!message) return;

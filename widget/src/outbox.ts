@@ -55,6 +55,8 @@ export class Outbox {
       });
       this.#backoff.reset();
     } catch (error) {
+      const asksToWait = error instanceof RelayError && error.asksToWait;
+      this.#conversation.delay = asksToWait ? error : undefined;
       await this.#backoff.wait(signal, retryAfterMs(error));
     }
   }

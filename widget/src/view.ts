@@ -105,13 +105,14 @@ export class View {
   }
 
   show(conversation: Conversation): void {
-    const { unread, activity } = conversation;
+    const { unread, activity, delay } = conversation;
     this.#bubble.unread = unread;
     this.#log.show(conversation);
     this.#starters.node.hidden = conversation.rows.length > 0;
     this.#composer.show(activity);
-    const away = activity.isHostAway ? texts.away : "";
-    if (this.#away.textContent !== away) this.#away.textContent = away;
+    const later = delay?.type === "budget_spent" ? delay.message : delay && texts.retrying;
+    const notice = activity.isHostAway ? texts.away : (later ?? "");
+    if (this.#away.textContent !== notice) this.#away.textContent = notice;
   }
 
   get #isPopup(): boolean {

@@ -86,11 +86,16 @@ export class RelayError extends Error {
     return (this.status === 401 || this.status === 403) && this.type !== "";
   }
 
+  /** The relay takes the call later. */
+  get asksToWait(): boolean {
+    return this.status === 429;
+  }
+
   /** The same call would get the same answer again. */
   get isFinal(): boolean {
     const { status } = this;
     if (status === 401 || status === 403) return this.refusesSession;
-    return status >= 400 && status < 500 && status !== 408 && status !== 425 && status !== 429;
+    return status >= 400 && status < 500 && status !== 408 && status !== 425 && !this.asksToWait;
   }
 }
 

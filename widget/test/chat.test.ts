@@ -187,8 +187,10 @@ test("429 is retried by itself, not before the time the relay named", async () =
   clock.advance(6_999);
   assert.equal((await callsSoFar()).filter((call) => call.name === POST).length, 1);
   assert.deepEqual(page.shown, ["hi (sending)"]);
+  assert.equal(page.chat.conversation.delay?.message, "Too many.");
   clock.advance(1_001);
   await page.shows("hi (sent)");
+  assert.equal(page.chat.conversation.delay, undefined);
   assert.equal(new Set(keys(relay.called(POST))).size, 1);
 });
 
