@@ -82,7 +82,10 @@ async fn files_are_listed_wherever_their_message_or_reply_is() {
       "metadata": {},
       "session_id": "[session]",
       "timestamp": "[time]",
-      "uid": "[uid]"
+      "uid": "[uid]",
+      "visitor": {
+        "state": "anonymous"
+      }
     }
     "#);
     let leased = poller.post("/inbox/lease", &json!({})).await;
@@ -103,7 +106,10 @@ async fn files_are_listed_wherever_their_message_or_reply_is() {
       "metadata": {},
       "session_id": "[session]",
       "timestamp": "[time]",
-      "uid": "[uid]"
+      "uid": "[uid]",
+      "visitor": {
+        "state": "anonymous"
+      }
     }
     "#);
 
