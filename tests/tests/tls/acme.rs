@@ -111,7 +111,7 @@ async fn a_certificate_comes_by_acme_and_is_kept_for_the_next_start() {
     let answer = Answer::to(client(&issuer).get(url(address))).await;
     assert_eq!(answer.status, 200);
     assert_eq!(answer.headers["strict-transport-security"], "max-age=31536000");
-    let stream = connect(address, &issuer, &[b"h2", b"http/1.1"]).await.unwrap();
+    let stream = connect(address, &issuer, &["h2", "http/1.1"]).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
     drop((process, stream));
 

@@ -72,12 +72,12 @@ pub(crate) fn client(root: &str) -> reqwest::Client {
 pub(crate) async fn connect(
     address: SocketAddr,
     root: &str,
-    protocols: &[&[u8]],
+    protocols: &[&str],
 ) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(root.as_bytes()).unwrap()).unwrap();
     let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
     let stream = TcpStream::connect(address).await?;
     let connector = TlsConnector::from(Arc::new(config));
     soon("a handshake", connector.connect("localhost".try_into().unwrap(), stream)).await
