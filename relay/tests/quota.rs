@@ -1,5 +1,7 @@
 //! Limits that are counted in the rows: each holds at its number, and opens as time passes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on gives up")]
+
 use postern_relay::limits::{Allowance, Exceeded, Limit, SiteLimits};
 use postern_relay::secret::SecretHash;
 use postern_relay::sites::Site;
