@@ -7,6 +7,10 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 const LEAST: Duration = Duration::from_millis(200);
 const MOST: Duration = Duration::from_secs(5);
 
+/// The longest wait that is granted to whoever asks for one: it may be asked for by mistake, or to
+/// silence this side for good.
+const MOST_ASKED: Duration = Duration::from_secs(300);
+
 /// The waits of one loop.
 #[derive(Debug)]
 pub(crate) struct Backoff(ExponentialBackoff);
@@ -21,10 +25,10 @@ impl Backoff {
         Self(builder.build())
     }
 
-    /// The next wait; never shorter than what the other side asked for.
+    /// The next wait; never shorter than what the other side asked for, up to five minutes.
     pub(crate) fn next(&mut self, asked: Option<Duration>) -> Duration {
         let wait = self.0.next().unwrap_or(MOST);
-        wait.max(asked.unwrap_or_default())
+        wait.max(asked.unwrap_or_default().min(MOST_ASKED))
     }
 
     /// The next failure begins anew.
@@ -50,6 +54,11 @@ mod tests {
     fn what_the_relay_asks_for_is_the_least() {
         let asked = Duration::from_secs(120);
         assert_eq!(Backoff::new().next(Some(asked)), asked);
+    }
+
+    #[test]
+    fn nobody_is_silenced_for_good() {
+        assert_eq!(Backoff::new().next(Some(Duration::MAX)), MOST_ASKED);
     }
 
     #[test]

@@ -13,8 +13,11 @@ use crate::agent::{AgentError, MAX_FILE_BYTES, MAX_FILES, QuestionFile};
 use crate::private;
 use crate::relay::{Relay, RelayError};
 
-/// How much of a file's name is kept, in characters.
-const MAX_NAME_CHARS: usize = 100;
+/// How much of a file's name is kept, in bytes; file systems take 255, its number included.
+const MAX_NAME_BYTES: usize = 200;
+
+/// How large the files of one message may be together.
+const MAX_TOTAL_BYTES: u64 = 2 * MAX_FILE_BYTES;
 
 /// The folder of a message's own files, in the folder of the message.
 const QUESTION: &str = "question";
@@ -65,7 +68,7 @@ impl Folder {
         if files.is_empty() {
             return Ok(Vec::new());
         }
-        if files.len() > MAX_FILES || files.iter().any(|file| file.size_bytes > MAX_FILE_BYTES) {
+        if !may_be_fetched(files) {
             return Err(AgentError::Files {
                 problem: "they are too many or too large".into(),
                 retryable: false,
@@ -111,6 +114,13 @@ impl Folder {
     }
 }
 
+fn may_be_fetched(files: &[File]) -> bool {
+    let total_bytes = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.size_bytes));
+    files.len() <= MAX_FILES
+        && files.iter().all(|file| file.size_bytes <= MAX_FILE_BYTES)
+        && total_bytes <= MAX_TOTAL_BYTES
+}
+
 async fn remove(folder: &Path, message: MessageId) {
     if let Err(error) = private::remove_folder(folder).await {
         warn!(message.id = %message, %error, "the files of a message stay until the next start");
@@ -130,8 +140,8 @@ fn disk(cause: io::Error) -> AgentError {
 /// A name that means nothing to a file system or a shell; the end is kept, which tells the type.
 fn plain_name(name: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
-    let skipped = name.chars().count().saturating_sub(MAX_NAME_CHARS);
-    name.chars().skip(skipped).map(plain).collect()
+    let begin = name.ceil_char_boundary(name.len().saturating_sub(MAX_NAME_BYTES));
+    name[begin..].chars().map(plain).collect()
 }
 
 #[cfg(test)]
@@ -163,7 +173,9 @@ mod tests {
         ] {
             assert_eq!(plain_name(name), plain);
         }
-        let long = plain_name(&format!("{}.pdf", "ü".repeat(300)));
-        assert!(long.chars().count() == MAX_NAME_CHARS && long.ends_with(".pdf"));
+        for long in ["x", "ü", "語", "𝔘"].map(|c| plain_name(&format!("{}.pdf", c.repeat(255))))
+        {
+            assert!((190..=MAX_NAME_BYTES).contains(&long.len()) && long.ends_with(".pdf"));
+        }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use postern_shared::{LeaseId, MessageId};
+use postern_shared::LeaseId;
 use tokio::time::{self, Instant};
 use tracing::info;
 
 use crate::agent::Draft;
 use crate::poller::{Bridge, PollerError};
+use crate::queue::JobId;
 use crate::relay::RelayError;
 
 /// When a lease is renewed first, at the latest: from then on the relay holds the call and answers
@@ -27,11 +28,7 @@ pub(crate) enum Lease {
 
 /// Renews the lease until it is lost, or until so much of it has passed without a renewal that the
 /// relay may soon give the message to someone else: two agents must never work for one session.
-pub(crate) async fn keep(
-    bridge: &Bridge,
-    message: MessageId,
-    draft: &Draft,
-) -> Result<(), PollerError> {
+pub(crate) async fn keep(bridge: &Bridge, job: &JobId, draft: &Draft) -> Result<(), PollerError> {
     let lease = bridge.pace.lease;
     let beat = lease / 6;
     let mut renewed = Instant::now();
@@ -42,7 +39,7 @@ pub(crate) async fn keep(
         let end = renewed + lease * 9 / 10;
         // There is nothing more to wait for once it is cancelled.
         let wait = if draft.is_cancelled() { Duration::ZERO } else { beat };
-        match time::timeout_at(end, extend(bridge, message, wait)).await {
+        match time::timeout_at(end, extend(bridge, job, wait)).await {
             Ok(Ok(Lease::Held { cancelled })) => {
                 if cancelled {
                     draft.cancel();
@@ -53,7 +50,7 @@ pub(crate) async fn keep(
             Ok(Ok(Lease::Unknown(_))) => next = end.min(Instant::now() + lease / 20),
             Ok(Ok(Lease::Lost)) => return Ok(()),
             Ok(Err(error)) => return Err(error),
-            Err(_) => return give_up(bridge, message).await,
+            Err(_) => return give_up(bridge, job).await,
         }
     }
 }
@@ -61,34 +58,34 @@ pub(crate) async fn keep(
 /// Renews a lease once; the relay holds the call up to `wait` unless the visitor cancels.
 pub(crate) async fn extend(
     bridge: &Bridge,
-    message: MessageId,
+    job: &JobId,
     wait: Duration,
 ) -> Result<Lease, PollerError> {
-    let Some(lease) = bridge.queue.lease_of(message).await? else { return Ok(Lease::Lost) };
-    match bridge.relay.extend(message, lease.clone(), bridge.pace.lease, wait).await {
+    let Some(lease) = bridge.queue.lease_of(job).await? else { return Ok(Lease::Lost) };
+    match bridge.relay.extend(job.message, lease.clone(), bridge.pace.lease, wait).await {
         Ok(extended) => Ok(Lease::Held { cancelled: extended.cancelled }),
-        Err(error) => judge(bridge, message, lease, error).await,
+        Err(error) => judge(bridge, job, lease, error).await,
     }
 }
 
 /// What an error of a call under a lease says of the lease; the queue is told.
 pub(crate) async fn judge(
     bridge: &Bridge,
-    message: MessageId,
+    job: &JobId,
     lease: LeaseId,
     error: RelayError,
 ) -> Result<Lease, PollerError> {
     match error {
         RelayError::KeyRefused { .. } => Err(error.into()),
         RelayError::LeaseLost(_) => {
-            bridge.queue.lose_lease(message, lease).await?;
+            bridge.queue.lose_lease(job.message, lease).await?;
             // A newer lease of our own may have come in while this one was asked about.
-            let newer = bridge.queue.lease_of(message).await?;
+            let newer = bridge.queue.lease_of(job).await?;
             Ok(if newer.is_some() { Lease::Held { cancelled: false } } else { Lease::Lost })
         }
         RelayError::Settled(why) => {
-            info!(message.id = %message, why, "nothing is left to do for a message");
-            bridge.queue.finish(message).await?;
+            info!(message.id = %job.message, why, "nothing is left to do for a message");
+            bridge.queue.finish(job).await?;
             Ok(Lease::Lost)
         }
         error => Ok(Lease::Unknown(error.retry_after())),
@@ -96,9 +93,9 @@ pub(crate) async fn judge(
 }
 
 /// Forgets a message whose lease was not renewed in time; the relay will hand it out again.
-async fn give_up(bridge: &Bridge, message: MessageId) -> Result<(), PollerError> {
-    if let Some(lease) = bridge.queue.lease_of(message).await? {
-        bridge.queue.lose_lease(message, lease).await?;
+async fn give_up(bridge: &Bridge, job: &JobId) -> Result<(), PollerError> {
+    if let Some(lease) = bridge.queue.lease_of(job).await? {
+        bridge.queue.lose_lease(job.message, lease).await?;
     }
     Ok(())
 }

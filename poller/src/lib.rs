@@ -8,6 +8,7 @@ pub mod config;
 pub mod doctor;
 mod files;
 mod lease;
+mod one_line;
 pub mod poller;
 mod post;
 mod private;

@@ -77,7 +77,7 @@ async fn post_until_confirmed(
     while let Progress::TryAgain(asked) = post(&bridge, &outgoing).await? {
         time::sleep(backoff.next(asked)).await;
         // The message may have been leased anew in the meantime.
-        match bridge.queue.lease_of(outgoing.message_id).await? {
+        match bridge.queue.lease_of(&outgoing.id()).await? {
             Some(lease_id) => outgoing.lease_id = lease_id,
             None => break,
         }
@@ -158,7 +158,7 @@ async fn reply(
 
 /// The message is done with. One that failed may be with an agent again, whose files stay.
 async fn finish(bridge: &Bridge, outgoing: &Outgoing) -> Result<(), PollerError> {
-    bridge.queue.finish(outgoing.message_id).await?;
+    bridge.queue.finish(&outgoing.id()).await?;
     if outgoing.outcome.has_files() {
         bridge.files.remove(outgoing.message_id).await;
     }

@@ -28,6 +28,9 @@ use crate::agent::{Question, ReplyFile, Speaker, Turn};
 /// How long an answer whose lease was lost is kept, should the relay hand the message out again.
 const KEEP_PARKED_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
+/// How many of these are kept: a relay that takes no answer must not fill the disk with them.
+const MAX_PARKED: u32 = 1_000;
+
 /// How long another program's lock is waited for at once; whoever waits stops every other call.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -69,6 +72,15 @@ pub enum QueueError {
     Task(#[from] task::JoinError),
 }
 
+/// Which message. Numbers count from 1 on every relay, so a number alone may be another session's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobId {
+    /// Its number.
+    pub message: MessageId,
+    /// Its conversation.
+    pub session: SessionId,
+}
+
 /// A message that waits for the agent, or is with it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
@@ -92,6 +104,13 @@ pub struct Job {
     pub attempts: u32,
 }
 
+impl Job {
+    /// Which message it is.
+    pub fn id(&self) -> JobId {
+        JobId { message: self.message_id, session: self.session_id.clone() }
+    }
+}
+
 /// What the relay is to be told of a message.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outgoing {
@@ -103,6 +122,13 @@ pub struct Outgoing {
     pub lease_id: LeaseId,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+impl Outgoing {
+    /// Which message it is of.
+    pub fn id(&self) -> JobId {
+        JobId { message: self.message_id, session: self.session_id.clone() }
+    }
 }
 
 /// What became of a message.
@@ -233,10 +259,13 @@ impl Queue {
     ///
     /// # Errors
     /// Only the database's own.
-    pub async fn lease_of(&self, message: MessageId) -> Result<Option<LeaseId>, QueueError> {
+    pub async fn lease_of(&self, job: &JobId) -> Result<Option<LeaseId>, QueueError> {
+        let job = job.clone();
         self.write(move |tx| {
-            let sql = "SELECT lease_id FROM job WHERE message_id = ?1 AND lease_id IS NOT NULL";
-            tx.prepare_cached(sql)?.query_row([message.0], lease_id).optional()
+            let sql = "SELECT lease_id FROM job
+                       WHERE message_id = ?1 AND session_id = ?2 AND lease_id IS NOT NULL";
+            let key = (job.message.0, job.session.as_str());
+            tx.prepare_cached(sql)?.query_row(key, lease_id).optional()
         })
         .await
     }
@@ -263,19 +292,19 @@ impl Queue {
     }
 
     /// Journals what became of a message, and remembers what was said. From here on the agent is
-    /// not asked again.
+    /// not asked again. Does nothing when the relay has given the number to another session since.
     ///
     /// # Errors
     /// Only the database's own.
-    pub async fn settle(&self, message: MessageId, outcome: Outcome) -> Result<(), QueueError> {
+    pub async fn settle(&self, job: JobId, outcome: Outcome) -> Result<(), QueueError> {
         self.write(move |tx| match &outcome {
-            Outcome::Answered(answer) => settle_answered(tx, message, answer),
+            Outcome::Answered(answer) => settle_answered(tx, &job, answer),
             Outcome::Failed { error, retry_after_seconds } => {
                 let sql = "UPDATE job SET state = 'failed', error = ?2, retry_after_seconds = ?3,
                                settled_at = ?4
-                           WHERE message_id = ?1";
+                           WHERE message_id = ?1 AND session_id = ?5";
                 let now = Timestamp::now().as_millisecond();
-                let row = (message.0, error, retry_after_seconds, now);
+                let row = (job.message.0, error, retry_after_seconds, now, job.session.as_str());
                 tx.prepare_cached(sql)?.execute(row).map(drop)
             }
         })
@@ -311,10 +340,11 @@ impl Queue {
     ///
     /// # Errors
     /// Only the database's own.
-    pub async fn finish(&self, message: MessageId) -> Result<(), QueueError> {
+    pub async fn finish(&self, job: &JobId) -> Result<(), QueueError> {
+        let job = job.clone();
         self.write(move |tx| {
-            let sql = "DELETE FROM job WHERE message_id = ?1";
-            tx.prepare_cached(sql)?.execute([message.0]).map(drop)
+            let sql = "DELETE FROM job WHERE message_id = ?1 AND session_id = ?2";
+            tx.prepare_cached(sql)?.execute((job.message.0, job.session.as_str())).map(drop)
         })
         .await
     }
@@ -331,7 +361,8 @@ impl Queue {
                        WHERE message_id = ?1 AND lease_id = ?2 AND state <> 'answered'";
             tx.prepare_cached(sql)?.execute(key)?;
             let sql = "UPDATE job SET lease_id = NULL WHERE message_id = ?1 AND lease_id = ?2";
-            tx.prepare_cached(sql)?.execute(key).map(drop)
+            tx.prepare_cached(sql)?.execute(key)?;
+            forget_oldest_parked(tx)
         })
         .await
     }
@@ -438,16 +469,20 @@ fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<()>
         .map(drop)
 }
 
-fn settle_answered(
-    tx: &Transaction<'_>,
-    message: MessageId,
-    answer: &Answer,
-) -> rusqlite::Result<()> {
+fn forget_oldest_parked(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM job WHERE message_id IN
+                   (SELECT message_id FROM job WHERE state = 'answered' AND lease_id IS NULL
+                    ORDER BY settled_at DESC LIMIT -1 OFFSET ?1)";
+    tx.prepare_cached(sql)?.execute([MAX_PARKED]).map(drop)
+}
+
+fn settle_answered(tx: &Transaction<'_>, job: &JobId, answer: &Answer) -> rusqlite::Result<()> {
     let sql = "UPDATE job SET state = 'answered', reply = :reply, quick_replies = :quick_replies,
                    reply_files = :files, settled_at = :at, stopped = :stopped
-               WHERE message_id = :id AND state = 'leased'";
+               WHERE message_id = :id AND session_id = :session AND state = 'leased'";
     let settled = tx.prepare_cached(sql)?.execute(named_params! {
-        ":id": message.0,
+        ":id": job.message.0,
+        ":session": job.session.as_str(),
         ":reply": answer.reply,
         ":quick_replies": json(&answer.quick_replies)?,
         ":files": json(&answer.files)?,
@@ -462,7 +497,7 @@ fn settle_answered(
                SELECT session_id, uid, message_id, 'user', message FROM job WHERE message_id = ?1
                UNION ALL
                SELECT session_id, uid, message_id, 'assistant', reply FROM job WHERE message_id = ?1";
-    tx.prepare_cached(sql)?.execute([message.0]).map(drop)
+    tx.prepare_cached(sql)?.execute([job.message.0]).map(drop)
 }
 
 /// The last `limit` turns of a conversation, oldest first.
@@ -579,6 +614,10 @@ mod tests {
         })
     }
 
+    fn job(id: i64, session: &str) -> JobId {
+        JobId { message: MessageId(id), session: session.parse().unwrap() }
+    }
+
     fn open(folder: &tempfile::TempDir) -> Queue {
         Queue::open(&folder.path().join("poller.db")).unwrap()
     }
@@ -588,7 +627,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let queue = open(&folder);
         queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
-        queue.settle(MessageId(1), answered("yes")).await.unwrap();
+        queue.settle(job(1, "s"), answered("yes")).await.unwrap();
         drop(queue);
 
         let queue = open(&folder);
@@ -604,7 +643,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let queue = open(&folder);
         queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
-        queue.settle(MessageId(1), answered("yes")).await.unwrap();
+        queue.settle(job(1, "s"), answered("yes")).await.unwrap();
         queue.lose_lease(MessageId(1), "first".parse().unwrap()).await.unwrap();
         assert_eq!(queue.outgoing().await.unwrap(), vec![]);
         assert_eq!(queue.answered().await.unwrap(), [MessageId(1)]);
@@ -619,7 +658,7 @@ mod tests {
         queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
         queue.take_in(vec![leased(1, "s", "second")]).await.unwrap();
         queue.lose_lease(MessageId(1), "first".parse().unwrap()).await.unwrap();
-        assert_eq!(queue.lease_of(MessageId(1)).await.unwrap().unwrap().as_str(), "second");
+        assert_eq!(queue.lease_of(&job(1, "s")).await.unwrap().unwrap().as_str(), "second");
         assert_eq!(queue.count_leased().await.unwrap(), 1);
     }
 
@@ -628,10 +667,42 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let queue = open(&folder);
         queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
-        queue.settle(MessageId(1), answered("for s only")).await.unwrap();
+        queue.settle(job(1, "s"), answered("for s only")).await.unwrap();
         queue.take_in(vec![leased(1, "other", "second")]).await.unwrap();
         assert_eq!(queue.outgoing().await.unwrap(), vec![]);
         assert_eq!(queue.leased().await.unwrap()[0].session_id.as_str(), "other");
+    }
+
+    #[tokio::test]
+    async fn what_becomes_of_a_message_is_not_for_the_session_that_has_its_number_now() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = open(&folder);
+        queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
+        queue.take_in(vec![leased(1, "other", "second")]).await.unwrap();
+        let failed = Outcome::Failed { error: "of s".into(), retry_after_seconds: None };
+        for outcome in [answered("for s only"), failed] {
+            queue.settle(job(1, "s"), outcome).await.unwrap();
+            assert_eq!(queue.outgoing().await.unwrap(), vec![]);
+        }
+        assert_eq!(queue.lease_of(&job(1, "s")).await.unwrap(), None);
+        queue.finish(&job(1, "s")).await.unwrap();
+        assert_eq!(queue.leased().await.unwrap()[0].id(), job(1, "other"));
+    }
+
+    #[tokio::test]
+    async fn of_answers_whose_leases_were_lost_so_many_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = open(&folder);
+        let parked = i64::from(MAX_PARKED);
+        let park = "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < ?1)
+                    INSERT INTO job (message_id, session_id, uid, message, timestamp, metadata,
+                                     files, attempts, state, settled_at)
+                    SELECT id, 's', '', '', '', '', '', 1, 'answered', id FROM n";
+        let filled = queue.write(move |tx| tx.execute(park, [parked + 5]).map(drop));
+        filled.await.unwrap();
+        queue.lose_lease(MessageId(1), "any".parse().unwrap()).await.unwrap();
+        let kept = queue.answered().await.unwrap();
+        assert_eq!((kept.len(), kept[0]), (MAX_PARKED as usize, MessageId(6)));
     }
 
     #[tokio::test]
@@ -640,8 +711,8 @@ mod tests {
         let queue = open(&folder);
         for id in 1..=3 {
             queue.take_in(vec![leased(id, "s", "l"), leased(id + 10, "other", "l")]).await.unwrap();
-            queue.settle(MessageId(id), answered(&format!("reply {id}"))).await.unwrap();
-            queue.finish(MessageId(id)).await.unwrap();
+            queue.settle(job(id, "s"), answered(&format!("reply {id}"))).await.unwrap();
+            queue.finish(&job(id, "s")).await.unwrap();
         }
         queue.take_in(vec![leased(4, "s", "l")]).await.unwrap();
         let jobs = queue.leased().await.unwrap();

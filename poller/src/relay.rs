@@ -1,5 +1,8 @@
 //! The relay as the poller calls it: each call is one request, bounded in time and size.
 
+mod answer;
+mod error;
+
 use std::path::Path;
 use std::time::Duration;
 use std::{fmt, io};
@@ -11,16 +14,16 @@ use postern_shared::poller::{
     ChunkTaken, ExtendRequest, Extended, Inbox, LeaseRequest, Leased, LeasedMessage, NackRequest,
     Nacked, PostChunk, PostReply, ReplyStored,
 };
-use postern_shared::{
-    BASE_PATH, ErrorType, Failure, IDEMPOTENCY_KEY, LeaseId, MessageId, SessionId, Success,
-};
+use postern_shared::{BASE_PATH, IDEMPOTENCY_KEY, LeaseId, MessageId, SessionId, Success};
 use reqwest::header::{self, HeaderValue};
-use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
+use reqwest::{Client, RequestBuilder, Url, redirect};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::fs;
 use tokio::io::AsyncWriteExt;
 
+use self::answer::{MAX_ANSWER_BYTES, MAX_MESSAGE_BYTES, answered, not_a_relay, unreachable};
+pub use self::error::RelayError;
 use crate::agent::ReplyFile;
 use crate::private;
 
@@ -32,101 +35,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How long a file may take.
 const FILE_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// The largest answer that is read; a lease of a hundred long messages stays well below.
-const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
-
-/// Why a call did not do what it was for.
-#[derive(Debug, thiserror::Error)]
-pub enum RelayError {
-    /// The address is no `http` or `https` address.
-    #[error("--relay must be an address such as https://relay.example: {0}")]
-    BadAddress(String),
-    /// The TLS or HTTP client could not be made.
-    #[error("no HTTP client: {0}")]
-    NoClient(String),
-    /// No answer, or half of one.
-    #[error("the relay cannot be reached: {0}")]
-    Unreachable(String),
-    /// 401 or 403.
-    #[error("the relay refuses the key ({status}): {sentence}")]
-    KeyRefused {
-        /// The status.
-        status: u16,
-        /// What the relay said.
-        sentence: String,
-    },
-    /// Someone else has the message now.
-    #[error("the lease was lost: {0}")]
-    LeaseLost(String),
-    /// There is a gap between what the relay knows of a reply and the piece it was sent.
-    #[error("the relay wants the reply from byte {wanted} on")]
-    Gap {
-        /// The offset that is wanted, in bytes.
-        wanted: u64,
-    },
-    /// The message is answered, given up or gone: nothing more is to be done for it.
-    #[error("the message is settled: {0}")]
-    Settled(String),
-    /// 429 or 5xx.
-    #[error("the relay is not ready ({status}): {sentence}")]
-    Busy {
-        /// The status.
-        status: u16,
-        /// What the relay said.
-        sentence: String,
-        /// How long it asks to wait.
-        retry_after: Option<Duration>,
-    },
-    /// Any other refusal; asking again would change nothing.
-    #[error("the relay refuses the call ({status}): {sentence}")]
-    Refused {
-        /// The status.
-        status: u16,
-        /// What the relay said.
-        sentence: String,
-    },
-    /// The relay takes no more files for now, or not so many with one reply.
-    #[error("the relay takes no more files: {0}")]
-    TooManyFiles(String),
-    /// A file of a reply is not where it was put.
-    #[error("the file cannot be read: {0}")]
-    NoFile(#[source] io::Error),
-    /// A file did not come as it was announced, or could not be put down here.
-    #[error("the file {0}")]
-    BadFile(String),
-    /// Not a relay's answer.
-    #[error("what answers at this address does not speak as a relay does: {0}")]
-    NotARelay(String),
-}
-
-impl RelayError {
-    /// Whether the same call may succeed later.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            Self::Unreachable(_) | Self::Busy { .. } | Self::BadFile(_) | Self::NotARelay(_) => {
-                true
-            }
-            Self::BadAddress(_)
-            | Self::NoClient(_)
-            | Self::KeyRefused { .. }
-            | Self::LeaseLost(_)
-            | Self::Gap { .. }
-            | Self::Settled(_)
-            | Self::TooManyFiles(_)
-            | Self::NoFile(_)
-            | Self::Refused { .. } => false,
-        }
-    }
-
-    /// How long the relay asks to wait; a least, not an exact time.
-    pub fn retry_after(&self) -> Option<Duration> {
-        match self {
-            Self::Busy { retry_after, .. } => *retry_after,
-            _ => None,
-        }
-    }
-}
 
 /// Calls one relay with one key; cheap to clone.
 #[derive(Debug, Clone)]
@@ -183,7 +91,9 @@ impl Relay {
             lease_seconds: Some(seconds(lease)),
         };
         let call = self.post("/inbox/lease", &body).timeout(wait + ANSWER_TIMEOUT);
-        self.send::<Leased>(call).await.map(|leased| leased.messages)
+        let leased: Leased = self.send_for(limit, call).await?;
+        check_leased(&leased.messages, limit)?;
+        Ok(leased.messages)
     }
 
     /// Keeps a lease; held up to `wait`, the answer says at once when the visitor wants no reply any
@@ -302,7 +212,7 @@ impl Relay {
     /// [`RelayError`].
     pub async fn peek(&self) -> Result<Inbox, RelayError> {
         let call = self.client.get(self.url(&format!("{BASE_PATH}/inbox?limit=1")));
-        self.send(call).await
+        self.send_for(1, call.timeout(ANSWER_TIMEOUT)).await
     }
 
     /// Whether the relay does its work; needs no key. Comes with the relay's clock.
@@ -310,7 +220,8 @@ impl Relay {
     /// # Errors
     /// [`RelayError`].
     pub async fn health(&self) -> Result<Success<Health>, RelayError> {
-        read(self.client.get(self.url("/health")).timeout(ANSWER_TIMEOUT)).await
+        let call = self.client.get(self.url("/health")).timeout(ANSWER_TIMEOUT);
+        answer::read(call, MAX_ANSWER_BYTES).await
     }
 
     fn post(&self, path: &str, body: &impl Serialize) -> RequestBuilder {
@@ -335,7 +246,25 @@ impl Relay {
     }
 
     async fn send<T: DeserializeOwned>(&self, call: RequestBuilder) -> Result<T, RelayError> {
-        read::<Success<T>>(self.authorized(call)).await.map(|answer| answer.data)
+        self.send_up_to(MAX_ANSWER_BYTES, call).await
+    }
+
+    /// A call whose answer holds up to so many messages.
+    async fn send_for<T: DeserializeOwned>(
+        &self,
+        messages: u32,
+        call: RequestBuilder,
+    ) -> Result<T, RelayError> {
+        self.send_up_to(MAX_ANSWER_BYTES + messages as usize * MAX_MESSAGE_BYTES, call).await
+    }
+
+    async fn send_up_to<T: DeserializeOwned>(
+        &self,
+        max_bytes: usize,
+        call: RequestBuilder,
+    ) -> Result<T, RelayError> {
+        let answer: Success<T> = answer::read(self.authorized(call), max_bytes).await?;
+        Ok(answer.data)
     }
 
     fn authorized(&self, call: RequestBuilder) -> RequestBuilder {
@@ -358,20 +287,16 @@ fn base_url(address: &str) -> Result<Url, RelayError> {
     }
 }
 
-async fn read<T: DeserializeOwned>(call: RequestBuilder) -> Result<T, RelayError> {
-    let body = read_body(answered(call).await?).await?;
-    serde_json::from_slice(&body).map_err(|e| RelayError::NotARelay(e.to_string()))
-}
-
-/// A successful answer whose body is still to be read.
-async fn answered(call: RequestBuilder) -> Result<Response, RelayError> {
-    let response = call.send().await.map_err(|cause| unreachable(&cause))?;
-    let status = response.status();
-    if status.is_success() {
-        return Ok(response);
+/// Whoever asks for so many messages has room for so many, in a queue and a memory that are bounded.
+fn check_leased(messages: &[LeasedMessage], asked_for: u32) -> Result<(), RelayError> {
+    if messages.len() > asked_for as usize {
+        return Err(not_a_relay("it answers with more messages than were asked for"));
     }
-    let retry_after = retry_after(&response);
-    Err(refusal(status, retry_after, &read_body(response).await?))
+    if messages.iter().any(|one| one.message.len() > MAX_MESSAGE_BYTES) {
+        let problem = format!("it answers with a message of more than {MAX_MESSAGE_BYTES} bytes");
+        return Err(not_a_relay(&problem));
+    }
+    Ok(())
 }
 
 /// A file to be read, and its size in bytes.
@@ -383,55 +308,6 @@ async fn opened(path: &Path) -> io::Result<(fs::File, u64)> {
 
 fn bad_file(file: &File, cause: &dyn fmt::Display) -> RelayError {
     RelayError::BadFile(format!("{}: {cause}", file.id))
-}
-
-async fn read_body(response: Response) -> Result<Vec<u8>, RelayError> {
-    let mut body = Vec::new();
-    let mut pieces = response.bytes_stream();
-    while let Some(piece) = pieces.next().await {
-        body.extend_from_slice(&piece.map_err(|cause| unreachable(&cause))?);
-        if body.len() > MAX_ANSWER_BYTES {
-            return Err(RelayError::NotARelay(format!("more than {MAX_ANSWER_BYTES} bytes")));
-        }
-    }
-    Ok(body)
-}
-
-fn refusal(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> RelayError {
-    let failure: Option<Failure> = serde_json::from_slice(body).ok();
-    let kind = failure.as_ref().map_or(ErrorType::Unknown, |failure| failure.kind);
-    let wanted = failure.as_ref().and_then(|failure| failure.offset).unwrap_or_default();
-    let sentence = failure.map_or_else(
-        || "an answer that is not a relay's, perhaps of a proxy in between".to_owned(),
-        |failure| failure.error.chars().take(300).collect(),
-    );
-    let code = status.as_u16();
-    match (code, kind) {
-        (401 | 403, _) => RelayError::KeyRefused { status: code, sentence },
-        (409, ErrorType::StaleLease | ErrorType::NotLeased) => RelayError::LeaseLost(sentence),
-        (409, ErrorType::OffsetMismatch) => RelayError::Gap { wanted },
-        (_, ErrorType::TooManyFiles) => RelayError::TooManyFiles(sentence),
-        (404, ErrorType::NotFound) | (409, _) => RelayError::Settled(sentence),
-        (408 | 429 | 500..=599, _) => RelayError::Busy { status: code, sentence, retry_after },
-        (300..=399 | 404 | 405, _) => RelayError::NotARelay(format!("status {code}")),
-        _ => RelayError::Refused { status: code, sentence },
-    }
-}
-
-/// `Retry-After` in seconds; the form with a date is not one a relay gives.
-fn retry_after(response: &Response) -> Option<Duration> {
-    let value = response.headers().get(header::RETRY_AFTER)?;
-    value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
-}
-
-/// The innermost cause says what happened; the outer ones repeat the address.
-fn unreachable(error: &reqwest::Error) -> RelayError {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    let what = if error.is_timeout() { "no answer in time".into() } else { cause.to_string() };
-    RelayError::Unreachable(what)
 }
 
 fn seconds(duration: Duration) -> u32 {

@@ -4,14 +4,15 @@ use std::future;
 use std::time::Duration;
 
 use postern_host::fault;
+use postern_shared::LeaseId;
 use postern_shared::poller::PostChunk;
-use postern_shared::{LeaseId, MessageId};
 use tokio::time::{self, Instant};
 
 use crate::agent::{Draft, Written};
 use crate::backoff::Backoff;
 use crate::lease::{self, Lease};
 use crate::poller::{Bridge, PollerError};
+use crate::queue::JobId;
 use crate::relay::RelayError;
 
 /// The least time between two calls for one reply: text that flows faster goes in larger pieces.
@@ -21,7 +22,7 @@ const PACE: Duration = Duration::from_millis(50);
 /// the reason, or when the lease is lost, with none.
 pub(crate) async fn run(
     bridge: &Bridge,
-    message: MessageId,
+    job: &JobId,
     draft: &Draft,
 ) -> Result<Option<RelayError>, PollerError> {
     let mut written = draft.watch();
@@ -35,7 +36,7 @@ pub(crate) async fn run(
             continue;
         };
         let asked = Instant::now();
-        match send(bridge, message, &mut lease, &piece).await? {
+        match send(bridge, job, &mut lease, &piece).await? {
             Answer::Taken { cancelled } => {
                 backoff.reset();
                 shown.note(piece);
@@ -70,13 +71,13 @@ enum Answer {
 /// Sends a piece under the lease that was good the last time, or under the one in the queue.
 async fn send(
     bridge: &Bridge,
-    message: MessageId,
+    job: &JobId,
     good_lease: &mut Option<LeaseId>,
     piece: &Piece,
 ) -> Result<Answer, PollerError> {
     let lease = match good_lease.take() {
         Some(lease) => lease,
-        None => match bridge.queue.lease_of(message).await? {
+        None => match bridge.queue.lease_of(job).await? {
             Some(lease) => lease,
             None => return Ok(Answer::Over(None)),
         },
@@ -87,7 +88,7 @@ async fn send(
         text: piece.text.clone(),
         progress: piece.progress.clone(),
     };
-    let error = match bridge.relay.chunk(message, &chunk).await {
+    let error = match bridge.relay.chunk(job.message, &chunk).await {
         Ok(taken) => {
             *good_lease = Some(lease);
             return Ok(Answer::Taken { cancelled: taken.cancelled });
@@ -96,7 +97,7 @@ async fn send(
         Err(error @ RelayError::Refused { .. }) => return Ok(Answer::Over(Some(error))),
         Err(error) => error,
     };
-    Ok(match lease::judge(bridge, message, lease, error).await? {
+    Ok(match lease::judge(bridge, job, lease, error).await? {
         Lease::Lost => Answer::Over(None),
         Lease::Held { .. } => Answer::TryAgain(None),
         Lease::Unknown(asked) => Answer::TryAgain(asked),

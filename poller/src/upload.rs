@@ -22,9 +22,10 @@ pub(crate) async fn run(
     }
     // A reply that is written is posted, even if the visitor stops it now.
     let unheeded = Draft::default();
+    let job = outgoing.id();
     tokio::select! {
         sent = send(bridge, outgoing, answer) => Ok(sent),
-        lost = lease::keep(bridge, outgoing.message_id, &unheeded) => {
+        lost = lease::keep(bridge, &job, &unheeded) => {
             lost.map(|()| Err(RelayError::LeaseLost("while files were on their way".into())))
         }
     }

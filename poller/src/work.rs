@@ -73,7 +73,8 @@ impl Crew {
                 break;
             }
             let at_work = self.sessions.values().any(|session| *session == job.session_id);
-            if at_work {
+            // A relay that lost its data, or lies, gives a number to another session too.
+            if at_work || self.sessions.contains_key(&job.message_id) {
                 continue;
             }
             self.sessions.insert(job.message_id, job.session_id.clone());
@@ -81,7 +82,7 @@ impl Crew {
             let bridge = Arc::clone(bridge);
             self.running.spawn(async move {
                 let message = job.message_id;
-                if !leftover || still_ours(&bridge, message).await? {
+                if !leftover || still_ours(&bridge, &job).await? {
                     work_on(&bridge, job).await?;
                 }
                 bridge.signals.freed.notify_one();
@@ -109,13 +110,13 @@ impl Crew {
 }
 
 /// Asks the relay about a lease of a former run; a message that is not ours any more is dropped.
-async fn still_ours(bridge: &Bridge, message: MessageId) -> Result<bool, PollerError> {
+async fn still_ours(bridge: &Bridge, job: &Job) -> Result<bool, PollerError> {
     let mut backoff = Backoff::new();
     loop {
-        match lease::extend(bridge, message, Duration::ZERO).await? {
+        match lease::extend(bridge, &job.id(), Duration::ZERO).await? {
             Lease::Held { cancelled: false } => return Ok(true),
             Lease::Held { cancelled: true } => {
-                settle_cancelled(bridge, message).await?;
+                settle_cancelled(bridge, job).await?;
                 return Ok(false);
             }
             Lease::Lost => return Ok(false),
@@ -126,9 +127,10 @@ async fn still_ours(bridge: &Bridge, message: MessageId) -> Result<bool, PollerE
 
 /// Gives back a message that was cancelled while nobody was at work: what was written of its reply,
 /// the relay knows.
-async fn settle_cancelled(bridge: &Bridge, message: MessageId) -> Result<(), PollerError> {
+async fn settle_cancelled(bridge: &Bridge, job: &Job) -> Result<(), PollerError> {
     let error = AgentError::Cancelled.to_string();
-    bridge.queue.settle(message, Outcome::Failed { error, retry_after_seconds: Some(0) }).await?;
+    let outcome = Outcome::Failed { error, retry_after_seconds: Some(0) };
+    bridge.queue.settle(job.id(), outcome).await?;
     bridge.signals.settled.notify_one();
     Ok(())
 }
@@ -152,7 +154,8 @@ enum RepliedWith {
 
 /// Asks the agent while showing what it writes and keeping the lease, and journals the outcome.
 async fn answer(bridge: &Bridge, job: Job) -> Result<RepliedWith, PollerError> {
-    let (message, session, attempts) = (job.message_id, job.session_id.clone(), job.attempts);
+    let (id, attempts) = (job.id(), job.attempts);
+    let (message, session) = (id.message, &id.session);
     let files = job.files.clone();
     let question = bridge.queue.question(job, bridge.pace.history).await?;
     let draft = Draft::with_folder(bridge.files.of_reply(message));
@@ -160,8 +163,8 @@ async fn answer(bridge: &Bridge, job: Job) -> Result<RepliedWith, PollerError> {
         answer = ask(bridge, question, &files, &draft) => {
             Some(outcome(answer, message, &draft, attempts))
         }
-        refused = show::run(bridge, message, &draft) => refused?.map(refusal),
-        lost = lease::keep(bridge, message, &draft) => lost.map(|()| None)?,
+        refused = show::run(bridge, &id, &draft) => refused?.map(refusal),
+        lost = lease::keep(bridge, &id, &draft) => lost.map(|()| None)?,
     };
     let Some(outcome) = outcome else {
         warn!(message.id = %message, session.id = %session, "the lease was lost; the agent is ended");
@@ -173,7 +176,7 @@ async fn answer(bridge: &Bridge, job: Job) -> Result<RepliedWith, PollerError> {
     }
     let has_files = outcome.has_files();
     fault::point("poller: agent done, not journaled");
-    bridge.queue.settle(message, outcome).await?;
+    bridge.queue.settle(id, outcome).await?;
     fault::point("poller: outcome journaled, relay not told");
     bridge.signals.settled.notify_one();
     Ok(if has_files { RepliedWith::Files } else { RepliedWith::NoFiles })

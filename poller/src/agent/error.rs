@@ -7,6 +7,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 
 use super::Question;
+use crate::one_line::one_line;
 
 /// Why there is no reply.
 ///
@@ -139,12 +140,4 @@ fn hide(text: &str, said: &mut String) {
     if let Some(at) = ends.find(|at| text.starts_with(&said[*at..])) {
         said.replace_range(at.., "…");
     }
-}
-
-/// Makes one short line of what an agent said: no control characters, some 500 characters.
-pub(super) fn one_line(text: &str) -> String {
-    let printable = |c: char| if c.is_control() { ' ' } else { c };
-    let text: String = text.chars().take(2_000).map(printable).collect();
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().take(500).collect()
 }

@@ -14,10 +14,10 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::{sleep, timeout};
 
-use super::error::one_line;
 use super::reply::Reply;
 use super::reply_files::ReplyFolder;
 use super::{AgentConfigError, AgentError, AgentLimits, Draft, Question};
+use crate::one_line::one_line;
 
 /// What the program must not see: it answers strangers and needs no key to the relay.
 const SECRETS: [&str; 4] =

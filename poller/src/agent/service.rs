@@ -10,8 +10,8 @@ use reqwest::{Client, Response, StatusCode, Url, redirect};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::error::one_line;
 use super::{AgentConfigError, AgentError, AgentLimits};
+use crate::one_line::one_line;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
