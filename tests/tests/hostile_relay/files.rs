@@ -50,7 +50,8 @@ async fn a_name_leads_nowhere() {
     let mut relay = relay_with(&files, || "text".into_response()).await;
     let poller = Poller::start(&relay, &["--agent", "exec", "--exec", LIST]);
     let reply = said(&relay.next_call("/outbox").await);
-    let paths: Vec<_> = reply["response"].as_str().unwrap().lines().filter(|line| *line != "fine").map(Path::new).collect();
+    let lines = reply["response"].as_str().unwrap().lines();
+    let paths: Vec<_> = lines.filter(|line| *line != "fine").map(Path::new).collect();
     assert_eq!(paths.len(), files.len());
     for path in paths {
         assert_eq!(path.parent(), Some(poller.files().join("1/question").as_path()));
