@@ -695,9 +695,9 @@ mod tests {
         let queue = open(&folder);
         let parked = i64::from(MAX_PARKED);
         let park = "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < ?1)
-                    INSERT INTO job (message_id, session_id, uid, message, timestamp, metadata,
-                                     files, attempts, state, settled_at)
-                    SELECT id, 's', '', '', '', '', '', 1, 'answered', id FROM n";
+                    INSERT INTO job (message_id, session_id, uid, visitor, message, timestamp,
+                                     metadata, files, attempts, state, settled_at)
+                    SELECT id, 's', '', '', '', '', '', '', 1, 'answered', id FROM n";
         let filled = queue.write(move |tx| tx.execute(park, [parked + 5]).map(drop));
         filled.await.unwrap();
         queue.lose_lease(MessageId(1), "any".parse().unwrap()).await.unwrap();
