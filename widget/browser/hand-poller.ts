@@ -1,6 +1,7 @@
 /** A poller worked by hand: it speaks the wire, and each of its steps is one of the test's. */
 
 import assert from "node:assert/strict";
+import type { FileInfo } from "../src/wire.ts";
 import { API_KEY } from "./process.ts";
 
 const HOLD_SECONDS = 30;
@@ -9,11 +10,17 @@ interface Leased {
   readonly id: number;
   readonly session_id: string;
   readonly message: string;
+  readonly files?: readonly FileInfo[];
   readonly lease_id: string;
 }
 
 interface Answer {
-  readonly data?: { messages?: Leased[]; received?: number; cancelled?: boolean };
+  readonly data?: {
+    messages?: Leased[];
+    received?: number;
+    cancelled?: boolean;
+    file_id?: string;
+  };
   readonly type?: string;
   readonly offset?: number;
 }
@@ -38,8 +45,12 @@ export class HandPoller {
   }
 
   async call(path: string, body: object): Promise<Answer> {
-    const headers = { Authorization: `Bearer ${API_KEY}`, Connection: "close" };
-    const init = { method: "POST", headers, body: JSON.stringify(body), signal: this.#held.signal };
+    return this.post(path, JSON.stringify(body), {});
+  }
+
+  async post(path: string, body: BodyInit, own: Record<string, string>): Promise<Answer> {
+    const headers = { Authorization: `Bearer ${API_KEY}`, Connection: "close", ...own };
+    const init = { method: "POST", headers, body, signal: this.#held.signal };
     return (await fetch(this.#api + path, init)).json();
   }
 
@@ -57,15 +68,19 @@ export class HandPoller {
 /** One message with the agent that the test plays. */
 export class Lease {
   readonly message: string;
+  /** The names of the visitor's files. */
+  readonly files: readonly string[];
   #poller: HandPoller;
   #leased: Leased;
   /** What the agent has written so far. */
   #text = "";
+  #replyFiles: string[] = [];
 
   constructor(poller: HandPoller, leased: Leased) {
     this.#poller = poller;
     this.#leased = leased;
     this.message = leased.message;
+    this.files = leased.files?.map(({ name }) => name) ?? [];
   }
 
   /** Writes on; says besides what the agent is at, or that it says nothing. */
@@ -82,6 +97,14 @@ export class Lease {
   /** Posts what was written, and this after it, as the reply; offers answers to it. */
   async finishes(text = "", quickReplies: readonly string[] = []): Promise<void> {
     await this.#reply({ response: this.#text + text, quick_replies: quickReplies });
+  }
+
+  /** Stores a file, to go with the reply. */
+  async attaches(name: string, type: string, bytes: BodyInit): Promise<void> {
+    const path = `/sessions/${this.#leased.session_id}/files?name=${name}`;
+    const { data, type: error } = await this.#poller.post(path, bytes, { "Content-Type": type });
+    assert(data?.file_id, error);
+    this.#replyFiles.push(data.file_id);
   }
 
   /** Says something of the agent's own accord. */
@@ -105,7 +128,7 @@ export class Lease {
 
   async #reply(reply: object): Promise<void> {
     const { id: message_id, session_id, lease_id } = this.#leased;
-    const body = { session_id, message_id, lease_id, ...reply };
+    const body = { session_id, message_id, lease_id, files: this.#replyFiles, ...reply };
     const { data, type } = await this.#poller.call("/outbox", body);
     assert(data, type);
   }

@@ -11,6 +11,8 @@ export class ReverseProxy {
   /** Method and path of each request, as they came. */
   readonly requests: string[] = [];
   holdsBack: HeldBack;
+  /** Whether files get no further than here, and no answer. */
+  holdsUploads = false;
   #server: Server | undefined;
   #open = new Set<ServerResponse>();
 
@@ -24,6 +26,10 @@ export class ReverseProxy {
       const { method, url, headers } = request;
       proxy.requests.push(`${method} ${url}`);
       proxy.#open.add(response);
+      if (proxy.holdsUploads && method === "POST" && url?.includes("/files?")) {
+        request.resume();
+        return;
+      }
       const upstream = send(relay + url, { method, headers, agent: false }, (answer) =>
         proxy.#handOn(answer, response).catch(() => response.destroy()),
       );

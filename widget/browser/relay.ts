@@ -7,6 +7,7 @@ import { ADMIN_KEY, Process } from "./process.ts";
 
 export interface Limits {
   readonly maxMessageChars?: number;
+  readonly maxFileBytes?: number;
   readonly maxAttempts?: number;
   readonly awayAfterSeconds?: number;
 }
@@ -96,6 +97,7 @@ async function serve(folder: string, listen: string, limits: Limits): Promise<[P
   const db = join(folder, "relay.db");
   const args = ["serve", "--rate-limit", "off", "--listen", listen, "--db", db];
   if (limits.maxMessageChars) args.push("--max-message-chars", String(limits.maxMessageChars));
+  if (limits.maxFileBytes) args.push("--max-file-bytes", String(limits.maxFileBytes));
   if (limits.maxAttempts) args.push("--max-attempts", String(limits.maxAttempts));
   if (limits.awayAfterSeconds) args.push("--away-after", String(limits.awayAfterSeconds));
   const process = Process.start("postern-relay", args);

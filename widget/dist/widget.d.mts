@@ -15,6 +15,8 @@ export interface Settings {
   sound?: boolean;
   /** Whether replies can be rated; they can if not told otherwise. */
   feedback?: "on" | "off";
+  /** Whether visitors can attach files; they can if not told otherwise. */
+  files?: "on" | "off";
   /** A CSS colour. */
   accent?: string;
   theme?: "light" | "dark" | "auto";

@@ -1,16 +1,19 @@
 /** One visitor's chat with one relay: joins the conversation, the outbox and the inbox. */
 
+import { Attachments } from "./attachments.ts";
 import { Backoff } from "./backoff.ts";
 import { Client } from "./client.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Conversation } from "./conversation.ts";
 import { Inbox, type News } from "./inbox.ts";
+import { newKey } from "./keys.ts";
 import { exclusivelyAs, type Locks } from "./lock.ts";
+import { LostFiles } from "./lost-files.ts";
 import { Outbox } from "./outbox.ts";
 import { Rater } from "./rater.ts";
 import { SessionKeeper } from "./session.ts";
 import { Stopper } from "./stopper.ts";
-import { Store } from "./storage.ts";
+import { Store, type UnsentFile } from "./storage.ts";
 import { Tabs } from "./tabs.ts";
 import { type Metadata, type Rating, RelayError } from "./wire.ts";
 
@@ -21,11 +24,17 @@ export interface Platform {
   readonly random?: () => number;
   /** Absent where the page may have none. */
   readonly locks?: Locks | undefined;
+  /** Names the page to the browser's others. */
+  readonly page?: string;
 }
+
+const PAGE = newKey();
 
 /** Runs until its signal aborts. It calls the relay only once there is something to send or fetch. */
 export class Chat {
   readonly conversation: Conversation;
+  /** The files that wait to go with a message. */
+  readonly attachments: Attachments;
 
   #store: Store;
   #session: SessionKeeper;
@@ -33,6 +42,8 @@ export class Chat {
   #clock: Clock;
   #random: () => number;
   #locks: Locks | undefined;
+  #page: string;
+  #lostFiles: LostFiles;
   #outbox: Outbox;
   #inbox: Inbox | undefined;
   #stopper: Stopper | undefined;
@@ -50,32 +61,48 @@ export class Chat {
     this.#client = new Client(relay, this.#clock);
     this.#session = new SessionKeeper(this.#store);
     this.conversation = new Conversation(this.#store);
-    this.#outbox = new Outbox(
-      this.#client,
-      this.conversation,
-      this.#session,
-      this.#newBackoff(),
-      exclusivelyAs(`${this.#store.prefix}outbox`, platform.locks),
-    );
+    const { prefix } = this.#store;
+    // Two that open a session at the same time would open two.
+    const exclusively = exclusivelyAs(`${prefix}outbox`, platform.locks);
+    const needs = [this.#client, this.conversation, this.#session] as const;
+    this.#outbox = new Outbox(...needs, this.#newBackoff(), exclusively);
+    this.attachments = new Attachments(...needs, this.#newBackoff(), exclusively);
+    this.#page = platform.page ?? PAGE;
+    this.#lostFiles = new LostFiles(this.conversation, this.#page, prefix, platform.locks, signal);
+    this.attachments.addEventListener("change", () => this.#run(), { signal });
     this.#session.addEventListener("change", () => this.#changeSession(), { signal });
   }
 
   /** Restores the conversation and sends what an earlier page left unsent. */
   start(): void {
     this.#listen();
-    this.#outbox.run(this.#signal);
+    this.#lostFiles.watch();
+    this.#run();
   }
 
-  /** `metadata` goes along with the message. */
-  send(text: string, metadata?: Metadata): void {
-    this.conversation.add(text, metadata);
-    this.#outbox.run(this.#signal);
+  /** `metadata` goes along with the message, and so do files. */
+  send(text: string, metadata?: Metadata, files: readonly UnsentFile[] = []): void {
+    this.conversation.add(text, metadata, files);
+    this.#run();
+  }
+
+  /** Hands over what is attached, to go with a message. */
+  takeFiles(): readonly UnsentFile[] {
+    return this.attachments.take(this.#page);
+  }
+
+  /** The bytes of a file of the conversation. */
+  async file(id: string): Promise<Blob> {
+    const session = this.#session.current;
+    const sent = this.attachments.sent(id);
+    if (sent || !session) return sent ?? Promise.reject();
+    return this.#client.file(session, id, this.#listeningSignal);
   }
 
   /** Sends a message that failed once more. */
   retry(name: string): void {
     this.conversation.retry(name);
-    this.#outbox.run(this.#signal);
+    this.#run();
   }
 
   /** Stops the reply that is awaited, if one is. */
@@ -98,6 +125,7 @@ export class Chat {
   /** To be called when the network is back, or the visitor. */
   wake(): void {
     this.#outbox.wake();
+    this.attachments.wake();
     this.#inbox?.wake();
     this.#stopper?.wake();
     this.#rater?.wake();
@@ -108,11 +136,18 @@ export class Chat {
     if (key !== null && !key.startsWith(this.#store.prefix)) return;
     this.#session.sync();
     this.conversation.sync();
+    this.#lostFiles.watch();
+    this.#run();
+  }
+
+  #run(): void {
     this.#outbox.run(this.#signal);
+    this.attachments.run(this.#signal);
   }
 
   #changeSession(): void {
     this.conversation.leaveSession();
+    this.attachments.leaveSession();
     this.#listen();
   }
 

@@ -3,12 +3,14 @@
 import { type Clock, within } from "./clock.ts";
 import { type ServerEvent, SseParser } from "./sse.ts";
 import type { Session } from "./storage.ts";
+import { sendBytes } from "./upload.ts";
 import {
   type Accepted,
   type NewMessage,
   type Rating,
   RelayError,
   type Replies,
+  type SessionOpened,
   type TranscriptPage,
 } from "./wire.ts";
 
@@ -30,9 +32,33 @@ export class Client {
 
   /** Stores one message; repeating it with the same key and body is harmless. */
   post(body: NewMessage, key: string, token: string | undefined, signal: AbortSignal) {
-    const headers = { ...JSON_BODY, "Idempotency-Key": key };
-    const init = { method: "POST", headers, body: JSON.stringify(body) };
-    return this.#call<Accepted>("/messages", init, token, signal);
+    return this.#post<Accepted>("/messages", body, key, token, signal);
+  }
+
+  /** Opens a session without a message; repeated with the same key, it opens the same one. */
+  openSession(key: string, token: string | undefined, signal: AbortSignal) {
+    return this.#post<SessionOpened>("/sessions", {}, key, token, signal);
+  }
+
+  /** Stores a file, to go with a message; repeating it with the same key is harmless. */
+  async upload(
+    session: Session,
+    file: File,
+    key: string,
+    onProgress: (share: number) => void,
+    signal: AbortSignal,
+  ): Promise<{ readonly file_id: string }> {
+    const query = new URLSearchParams({ name: file.name });
+    const url = `${this.#base}/sessions/${session.id}/files?${query}`;
+    const headers = { Authorization: `Bearer ${session.token}`, "Idempotency-Key": key };
+    return unwrap(await sendBytes(url, headers, file, onProgress, signal));
+  }
+
+  /** The bytes of a file that goes with an entry. */
+  async file(session: Session, id: string, signal: AbortSignal): Promise<Blob> {
+    const path = `/sessions/${session.id}/files/${id}`;
+    const response = await this.#fetch(path, {}, session.token, signal);
+    return response.ok ? response.blob() : unwrap(response);
   }
 
   /** Stops the reply to a message; repeating it is harmless. */
@@ -104,6 +130,17 @@ export class Client {
     } finally {
       closing.abort();
     }
+  }
+
+  #post<T>(
+    path: string,
+    body: object,
+    key: string,
+    token: string | undefined,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const headers = { ...JSON_BODY, "Idempotency-Key": key };
+    return this.#call(path, { method: "POST", headers, body: JSON.stringify(body) }, token, signal);
   }
 
   async #call<T>(

@@ -4,7 +4,7 @@ import { type Activity, seenActivity, toldActivity } from "./activity.ts";
 import { draftOf, isDraft, withChunk, withoutDraft } from "./draft.ts";
 import { newKey } from "./keys.ts";
 import { entryName, entryRow, isUnsent, pastRow, type Row, ratedRows, unsentRow } from "./row.ts";
-import type { Store, Unsent } from "./storage.ts";
+import type { Store, Unsent, UnsentFile } from "./storage.ts";
 import type { Chunk, Entry, Metadata, Rating, RelayError, Status } from "./wire.ts";
 
 /**
@@ -93,13 +93,14 @@ export class Conversation extends EventTarget {
   }
 
   /** Takes a new message of the visitor, to be sent. */
-  add(text: string, metadata?: Metadata): void {
+  add(text: string, metadata?: Metadata, files: readonly UnsentFile[] = []): void {
     const after = Math.max(this.#store.seen, ...this.#rows.map((row) => row.id ?? 0));
     const message: Unsent = {
       key: newKey(),
       text,
       at: new Date().toISOString(),
       after,
+      ...(files.length > 0 && { files }),
       ...(metadata && { metadata }),
     };
     this.#store.unsent = [...this.#store.unsent, message];
@@ -107,9 +108,39 @@ export class Conversation extends EventTarget {
     this.#changed();
   }
 
-  /** The message to be sent next, if any. */
+  /** The message to be sent next, if any; one that waits for its files lets none overtake it. */
   next(): Unsent | undefined {
-    return this.#store.unsent.find((message) => message.error === undefined);
+    const message = this.#store.unsent.find(({ error }) => error === undefined);
+    return message?.files?.some(({ page }) => page) ? undefined : message;
+  }
+
+  /** The pages that have files which the relay has not, and for which messages wait. */
+  get pagesWithFiles(): readonly string[] {
+    const files = this.#store.unsent.flatMap((message) => message.files ?? []);
+    return files.flatMap(({ page }) => page ?? []);
+  }
+
+  /** Notes that the relay has stored a file of an unsent message, for this session only. */
+  fileStored(key: string, id: string, session: string): void {
+    for (const { key: message, files } of this.#store.unsent) {
+      if (!files?.some((file) => file.id === key)) continue;
+      const stored = files.map(({ page, ...file }) => {
+        if (file.id === key) return { ...file, id };
+        return page ? { ...file, page } : file;
+      });
+      this.#revise(message, (unsent) => ({ ...unsent, files: stored, addressee: session }));
+    }
+  }
+
+  /** Fails the messages of files that were refused, or lost; the others can be sent without them. */
+  dropFiles(isDropped: (file: UnsentFile) => boolean, why?: string): void {
+    for (const { key, files = [] } of this.#store.unsent) {
+      const dropped = files.filter(isDropped);
+      if (dropped.length === 0) continue;
+      const left = files.filter((file) => !dropped.includes(file));
+      this.#revise(key, (message) => ({ ...message, files: left }));
+      this.fail(key, [...dropped.map(({ name }) => name), ...(why ? [why] : [])].join(", "));
+    }
   }
 
   /** Fixes which session a message names before its first attempt, so that repeats are the same. */
@@ -148,9 +179,11 @@ export class Conversation extends EventTarget {
   /** Makes a message new, with a key of its own: its session is over. */
   readdress(key: string): void {
     if (this.#settled(key)) return;
-    const message = this.#revise(key, ({ addressee, error, ...message }) => ({
+    const message = this.#revise(key, ({ addressee, error, files, ...message }) => ({
       ...message,
       key: newKey(),
+      // They were given to the session that is over.
+      ...(files && { error: files.map(({ name }) => name).join(", ") }),
     }));
     if (!message) return;
     this.#rows = this.#rows.map((row) => (row.name === key ? unsentRow(message) : row));
@@ -163,7 +196,9 @@ export class Conversation extends EventTarget {
     if (!message?.error) return;
     this.#drop(key);
     this.#rows = this.#rows.filter((row) => row.name !== key);
-    this.add(message.text, message.metadata);
+    const { text, metadata, files } = message;
+    if (text || files?.length) this.add(text, metadata, files);
+    else this.#changed();
   }
 
   /** Takes what the visitor thinks of a reply, to be sent; null takes back what was said before. */

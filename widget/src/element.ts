@@ -28,6 +28,7 @@ export class PosternChat extends HTMLElement {
   #isDestroyed = false;
   /** What the visitor was at when the element last left a page. */
   #left = { isOpen: false, typed: "" };
+  #attachments: Widget["attachments"] = [];
 
   connectedCallback(): void {
     this.#start();
@@ -109,11 +110,15 @@ export class PosternChat extends HTMLElement {
     this.#root.replaceChildren(...widget.view.nodes);
     if (options.mode !== "popup") this.setAttribute("mode", options.mode);
     widget.view.resume(this.#left);
+    widget.attachments = this.#attachments;
     widget.start();
   }
 
   #stop(): void {
-    if (this.#widget) this.#left = this.#widget.view.state;
+    if (this.#widget) {
+      this.#left = this.#widget.view.state;
+      this.#attachments = this.#widget.attachments;
+    }
     this.#life?.abort();
     this.#life = undefined;
     this.#widget = undefined;

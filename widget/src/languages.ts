@@ -1,6 +1,7 @@
 /**
  * What the widget says, in each language, one text a line, in the order of `KEYS`. Where a text
  * counts, its forms stand side by side: for one, two, few, many, and for all other numbers the last.
+ * A `#` stands for the number, or for the name of a file.
  */
 
 export const KEYS = [
@@ -35,6 +36,14 @@ export const KEYS = [
   // What can be said of a reply.
   "up",
   "down",
+  "attach",
+  "attached",
+  "remove",
+  "download",
+  // Why a file is not sent.
+  "tooLarge",
+  "notTaken",
+  "tooMany",
 ] as const;
 
 /** By their codes in BCP 47. */
@@ -67,7 +76,14 @@ Sent
 Not sent:
 Suggested answers
 Helpful
-Not helpful`,
+Not helpful
+Attach files
+# attached
+Remove #
+Download
+Too large
+File type not accepted
+Too many files`,
   de: `Chat
 Hallo! Fragen Sie uns, was Sie möchten. Die Antwort erscheint gleich hier.
 Nachricht schreiben
@@ -96,7 +112,14 @@ Gesendet
 Nicht gesendet:
 Antwortvorschläge
 Hilfreich
-Nicht hilfreich`,
+Nicht hilfreich
+Dateien anhängen
+# angehängt
+# entfernen
+Herunterladen
+Zu groß
+Dateityp nicht zugelassen
+Zu viele Dateien`,
   fr: `Discussion
 Bonjour ! Posez-nous vos questions. La réponse s’affiche ici même.
 Écrire un message
@@ -125,7 +148,14 @@ Envoyé
 Non envoyé :
 Réponses suggérées
 Utile
-Pas utile`,
+Pas utile
+Joindre des fichiers
+# est joint
+Retirer #
+Télécharger
+Trop volumineux
+Type de fichier non accepté
+Trop de fichiers`,
   es: `Chat
 ¡Hola! Pregúntenos lo que quiera. La respuesta aparecerá aquí mismo.
 Escriba un mensaje
@@ -154,7 +184,14 @@ Enviado
 No enviado:
 Respuestas sugeridas
 Útil
-No es útil`,
+No es útil
+Adjuntar archivos
+# adjuntado
+Quitar #
+Descargar
+Demasiado grande
+Tipo de archivo no aceptado
+Demasiados archivos`,
   pt: `Chat
 Olá! Pergunte o que quiser. A resposta aparece aqui mesmo.
 Escreva uma mensagem
@@ -183,7 +220,14 @@ Enviada
 Não enviada:
 Respostas sugeridas
 Útil
-Não foi útil`,
+Não foi útil
+Anexar arquivos
+# anexado
+Remover #
+Baixar
+Grande demais
+Tipo de arquivo não aceito
+Arquivos demais`,
   ar: `محادثة
 مرحبًا! اسألنا عمّا تشاء، وستظهر الإجابة هنا.
 اكتب رسالة
@@ -212,7 +256,14 @@ Não foi útil`,
 لم تُرسل:
 إجابات مقترحة
 مفيد
-غير مفيد`,
+غير مفيد
+إرفاق ملفات
+تم إرفاق #
+إزالة #
+تنزيل
+كبير جدًا
+نوع الملف غير مقبول
+ملفات كثيرة جدًا`,
   zh: `聊天
 您好！有任何问题都可以问我们，回复会显示在这里。
 输入消息
@@ -241,7 +292,14 @@ Não foi útil`,
 未发送：
 建议的回答
 有帮助
-没有帮助`,
+没有帮助
+添加文件
+已添加 #
+移除 #
+下载
+文件太大
+不接受此类文件
+文件太多`,
   ja: `チャット
 こんにちは！何でもお尋ねください。回答はここに表示されます。
 メッセージを入力
@@ -270,5 +328,12 @@ Não foi útil`,
 未送信：
 回答の候補
 役に立った
-役に立たなかった`,
+役に立たなかった
+ファイルを添付
+#を添付しました
+#を削除
+ダウンロード
+サイズが大きすぎます
+このファイル形式は送信できません
+ファイルが多すぎます`,
 };

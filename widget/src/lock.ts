@@ -5,9 +5,19 @@ export type Locks = Pick<LockManager, "request">;
 
 export type Exclusively = <T>(work: () => Promise<T>) => Promise<T>;
 
-/** Runs the work under a Web Lock of that name; without one where the page may have none. */
+/**
+ * Runs the work under a Web Lock of that name; where the page may have none, at least one work at a
+ * time within this page.
+ */
 export function exclusivelyAs(name: string, locks: Locks | undefined): Exclusively {
-  return async (work) => {
+  let last: Promise<unknown> = Promise.resolve();
+  return (work) => {
+    const turn = last.then(() => locked(work));
+    last = turn.catch(() => {});
+    return turn;
+  };
+
+  async function locked<T>(work: () => Promise<T>): Promise<T> {
     if (!locks) return work();
     let granted = false;
     try {
@@ -19,5 +29,5 @@ export function exclusivelyAs(name: string, locks: Locks | undefined): Exclusive
       if (granted) throw error;
       return work();
     }
-  };
+  }
 }

@@ -18,6 +18,8 @@ export interface Settings {
   sound?: string | boolean | undefined;
   /** "off": replies are not to be rated. */
   feedback?: string | undefined;
+  /** "off": no files can be attached. */
+  files?: string | undefined;
   accent?: string | undefined;
   /** `light` or `dark`; else as the visitor's system is. */
   theme?: string | undefined;
@@ -35,6 +37,7 @@ export interface Options {
   readonly starters: readonly string[];
   readonly hasSound: boolean;
   readonly hasFeedback: boolean;
+  readonly takesFiles: boolean;
   /** A CSS colour; absent when none, or none that the browser knows, was given. */
   readonly accent: string | undefined;
   readonly theme: "light" | "dark" | undefined;
@@ -57,6 +60,7 @@ export function readOptions(settings: Settings): Options {
     starters: listOf(settings.starters),
     hasSound: settings.sound !== undefined && String(settings.sound) !== "false",
     hasFeedback: settings.feedback !== "off",
+    takesFiles: settings.files !== "off",
     accent: accent && CSS.supports("color", accent) ? accent : undefined,
     theme: oneOf(["light", "dark"], settings.theme),
     position: oneOf(["left", "right"], settings.position) ?? (isRtl ? "left" : "right"),

@@ -63,7 +63,7 @@ export class Outbox {
 
   /** Tries once. Returns when the message's fate is known, throws when it is to be tried again. */
   async #attempt(message: Unsent, signal: AbortSignal): Promise<void> {
-    const { key, text, metadata } = message;
+    const { key, text, files, metadata } = message;
     const session = this.#session.current;
     const addressee = message.addressee === undefined ? (session?.id ?? null) : message.addressee;
     if (addressee !== null && addressee !== session?.id) return this.#conversation.readdress(key);
@@ -73,6 +73,7 @@ export class Outbox {
     const body = {
       ...(addressee !== null && { session_id: addressee }),
       message: text,
+      ...(files && { files: files.map(({ id }) => id) }),
       ...(metadata && { metadata }),
     };
     try {

@@ -1,7 +1,7 @@
 /** One line of the conversation, and what it is made from. */
 
 import type { Unsent } from "./storage.ts";
-import type { Entry, Rating, Role } from "./wire.ts";
+import type { Entry, FileInfo, Rating, Role } from "./wire.ts";
 
 export type Delivery = "sending" | "sent" | "failed";
 
@@ -11,6 +11,8 @@ export interface Row {
   readonly name: string;
   readonly role: Role;
   readonly text: string;
+  /** The files that go with it. */
+  readonly files?: readonly FileInfo[] | undefined;
   /** RFC 3339. */
   readonly at: string;
   /** The relay's id; absent until the relay is known to have stored it. */
@@ -36,9 +38,9 @@ export function entryName(id: number | undefined): string {
 }
 
 export function entryRow(entry: Entry): Row {
-  const { id, role, text, timestamp: at, message_id: answers, stopped } = entry;
+  const { id, role, text, files, timestamp: at, message_id: answers, stopped } = entry;
   const { quick_replies: quickReplies = [], rating = null } = entry;
-  const row: Row = { name: entryName(id), id, role, text, at, answers };
+  const row: Row = { name: entryName(id), id, role, text, files, at, answers };
   if (role === "visitor") return { ...row, delivery: "sent" };
   const reply = role === "agent" ? { ...row, quickReplies, rating } : row;
   return stopped ? { ...reply, isStopped: true } : reply;
@@ -60,8 +62,8 @@ export function ratedRows(
   });
 }
 
-export function unsentRow({ key, text, at, error }: Unsent): Row {
-  const row: Row = { name: key, role: "visitor", text, at, answers: null, delivery: "sending" };
+export function unsentRow({ key: name, text, files, at, error }: Unsent): Row {
+  const row: Row = { name, role: "visitor", text, files, at, answers: null, delivery: "sending" };
   return error === undefined ? row : { ...row, delivery: "failed", error };
 }
 

@@ -1,10 +1,16 @@
 /** What outlives the page: the session, the unsent messages, and how far the visitor has read. */
 
-import type { Metadata } from "./wire.ts";
+import type { FileInfo, Metadata } from "./wire.ts";
 
 export interface Session {
   readonly id: string;
   readonly token: string;
+}
+
+/** A file that goes with an unsent message. */
+export interface UnsentFile extends FileInfo {
+  /** The page that has its bytes, as long as the relay has not; until then its id is made up. */
+  readonly page?: string;
 }
 
 /** A message on its way to the relay; kept until the relay has answered for it. */
@@ -12,6 +18,7 @@ export interface Unsent {
   /** Its idempotency key, and its name in the conversation. */
   readonly key: string;
   readonly text: string;
+  readonly files?: readonly UnsentFile[];
   readonly metadata?: Metadata;
   /** When the visitor wrote it, RFC 3339. */
   readonly at: string;

@@ -1,6 +1,7 @@
 /** The style sheets, constructed so that a page's Content-Security-Policy needs no exception. */
 
 import buttons from "./buttons.css";
+import files from "./files.css";
 import markdown from "./markdown.css";
 import modes from "./modes.css";
 import type { Options } from "./options.ts";
@@ -8,7 +9,7 @@ import base from "./styles.css";
 
 /** Shared by all elements of the page. */
 export const sheet = new CSSStyleSheet();
-sheet.replaceSync(base + markdown + buttons + modes);
+sheet.replaceSync(base + markdown + buttons + files + modes);
 
 /** What the page's settings ask for; a rule of the page for the element overrides it. */
 export function ownSheet({ accent, theme }: Options): CSSStyleSheet {

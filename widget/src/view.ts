@@ -1,8 +1,10 @@
 /** What the visitor sees: the bubble and the panel; it shows state and passes on wishes. */
 
+import type { Attachment } from "./attachments.ts";
 import type { Conversation } from "./conversation.ts";
 import type { Mode, Options } from "./options.ts";
 import { texts } from "./texts.ts";
+import { takeDrops } from "./view/attachments.ts";
 import { Bubble } from "./view/bubble.ts";
 import { Composer, type ComposerActions } from "./view/composer.ts";
 import { button, element, icon } from "./view/dom.ts";
@@ -65,6 +67,7 @@ export class View {
       node.lang = options.language;
       node.dir = options.direction;
     }
+    if (actions.files) takeDrops(this.#panel, actions.files);
     followKeyboard(this.#panel, signal);
     this.#setOpen(!this.#isPopup);
   }
@@ -104,12 +107,12 @@ export class View {
     this.#actions.closed();
   }
 
-  show(conversation: Conversation): void {
+  show(conversation: Conversation, attachments: readonly Attachment[]): void {
     const { unread, activity, delay } = conversation;
     this.#bubble.unread = unread;
     this.#log.show(conversation);
     this.#starters.node.hidden = conversation.rows.length > 0;
-    this.#composer.show(activity);
+    this.#composer.show(activity, attachments);
     const later = delay?.type === "budget_spent" ? delay.message : delay && texts.retrying;
     const notice = activity.isHostAway ? texts.away : (later ?? "");
     if (this.#away.textContent !== notice) this.#away.textContent = notice;

@@ -1,9 +1,11 @@
 /** What runs while an element is on a page: a chat, and the view of it. */
 
+import type { Attachment } from "./attachments.ts";
 import { Chat } from "./chat.ts";
 import { oncePerFrame } from "./frame.ts";
 import type { Options } from "./options.ts";
 import { chime } from "./sound.ts";
+import type { UnsentFile } from "./storage.ts";
 import { pageStorage } from "./storage.ts";
 import { PageTitle } from "./title.ts";
 import { View } from "./view.ts";
@@ -48,14 +50,23 @@ export class Widget {
     const platform = { storage: pageStorage(), locks: navigator.locks };
     this.#chat = new Chat(options.relay, platform, signal);
     const chat = this.#chat;
+    const { attachments } = chat;
     this.view = new View(
       options,
       {
         send: (text) => this.send(text),
+        submit: (text) => this.send(text, chat.takeFiles()),
         stop: () => chat.stop(),
         retry: (name) => chat.retry(name),
         ...(options.hasFeedback && { rate: this.#rate.bind(this) }),
         loadEarlier: () => chat.loadEarlier(),
+        fetchFile: (id) => chat.file(id),
+        ...(options.takesFiles && {
+          files: {
+            attach: (file) => attachments.add(file),
+            detach: (key) => attachments.remove(key),
+          },
+        }),
         opened: () => {
           emit("open", undefined);
           this.#count();
@@ -69,12 +80,21 @@ export class Widget {
 
   start(): void {
     this.#count();
-    this.view.show(this.#chat.conversation);
+    this.view.show(this.#chat.conversation, this.#chat.attachments.list);
     this.#chat.start();
   }
 
-  send(text: string): void {
-    this.#chat.send(text, this.#metadata());
+  /** The files that are not sent yet. */
+  get attachments(): readonly Attachment[] {
+    return this.#chat.attachments.all;
+  }
+
+  set attachments(attachments: readonly Attachment[]) {
+    this.#chat.attachments.all = attachments;
+  }
+
+  send(text: string, files: readonly UnsentFile[] = []): void {
+    this.#chat.send(text, this.#metadata(), files);
     this.#emit("send", { text });
   }
 
@@ -84,13 +104,14 @@ export class Widget {
   }
 
   #listen(signal: AbortSignal): void {
-    const { conversation } = this.#chat;
-    const draw = oncePerFrame(() => this.view.show(conversation), signal);
+    const { conversation, attachments } = this.#chat;
+    const draw = oncePerFrame(() => this.view.show(conversation, attachments.list), signal);
     const onChange = () => {
       this.#count();
       draw();
     };
     conversation.addEventListener("change", onChange, { signal });
+    attachments.addEventListener("change", draw, { signal });
     conversation.addEventListener("reply", (event) => this.#tellReply(event), { signal });
     const onSight = () => {
       this.#count();

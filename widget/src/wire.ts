@@ -5,6 +5,15 @@ export type Role = "visitor" | "agent" | "operator" | "system";
 /** Thumbs up or down. */
 export type Rating = "up" | "down";
 
+/** A file that goes with an entry. */
+export interface FileInfo {
+  readonly id: string;
+  readonly name: string;
+  /** Its media type. */
+  readonly type: string;
+  readonly size_bytes: number;
+}
+
 /** One line of the transcript. */
 export interface Entry {
   readonly id: number;
@@ -18,6 +27,7 @@ export interface Entry {
   readonly stopped?: true;
   /** Answers that the agent offers, on a reply. */
   readonly quick_replies?: readonly string[];
+  readonly files?: readonly FileInfo[];
   /** What the visitor thinks of a reply; in transcripts only. */
   readonly rating?: Rating;
 }
@@ -46,6 +56,8 @@ export type Metadata = Readonly<Record<string, unknown>>;
 export interface NewMessage {
   readonly session_id?: string;
   readonly message: string;
+  /** The ids of files that the relay has stored in this session. */
+  readonly files?: readonly string[];
   readonly metadata?: Metadata;
 }
 
@@ -54,6 +66,12 @@ export interface Accepted {
   readonly session_id: string;
   /** Only in the answer that opens a session. */
   readonly session_token?: string;
+}
+
+/** The answer to `POST /sessions`. */
+export interface SessionOpened {
+  readonly session_id: string;
+  readonly session_token: string;
 }
 
 export interface TranscriptPage {

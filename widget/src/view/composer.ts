@@ -1,14 +1,19 @@
 /** Where the visitor writes. */
 
 import type { Activity } from "../activity.ts";
+import type { Attachment } from "../attachments.ts";
 import { texts } from "../texts.ts";
+import { AttachmentsView, attachAll, type FileActions } from "./attachments.ts";
 import { button, element, icon } from "./dom.ts";
 import { SEND, STOP } from "./icons.ts";
 
 export interface ComposerActions {
-  send(text: string): void;
+  /** Sends what is written, with what is attached. */
+  submit(text: string): void;
   /** Stops the reply that is awaited. */
   stop(): void;
+  /** Absent where no files are taken. */
+  readonly files?: FileActions;
 }
 
 export class Composer {
@@ -21,6 +26,7 @@ export class Composer {
   /** Sends what is written; while nothing is and a reply is awaited, stops the reply. */
   #button: HTMLButtonElement;
   #activity: Activity | undefined;
+  #attachments: AttachmentsView | undefined;
 
   constructor(actions: ComposerActions) {
     this.#actions = actions;
@@ -38,6 +44,7 @@ export class Composer {
     this.#button = button("send", icon(SEND));
     this.#button.append(icon(STOP));
     this.node = element("form", { part: "composer" }, this.#grower, this.#button);
+    if (actions.files) this.#takeFiles(actions.files);
 
     this.#input.addEventListener("input", () => this.#refresh());
     this.#input.addEventListener("keydown", (event) => this.#onKey(event));
@@ -59,8 +66,9 @@ export class Composer {
     this.#input.focus({ preventScroll: true });
   }
 
-  show(activity: Activity): void {
+  show(activity: Activity, attachments: readonly Attachment[]): void {
     this.#activity = activity;
+    this.#attachments?.show(attachments);
     this.#refresh();
   }
 
@@ -68,8 +76,25 @@ export class Composer {
     return this.#input.value.trim();
   }
 
+  get #isEmpty(): boolean {
+    return this.#text === "" && !this.#attachments?.hasGood;
+  }
+
   get #offersStop(): boolean {
-    return this.#text === "" && this.#activity?.awaited !== undefined;
+    return this.#isEmpty && this.#activity?.awaited !== undefined;
+  }
+
+  #takeFiles(actions: FileActions): void {
+    const view = new AttachmentsView(actions);
+    this.#attachments = view;
+    this.node.prepend(view.news, view.node, view.button);
+    this.#input.addEventListener("paste", (event) => {
+      const { files, types } = event.clipboardData as DataTransfer;
+      // A text that was copied with its looks may come with a picture of them.
+      if (files.length === 0 || types.includes("text/plain")) return;
+      event.preventDefault();
+      attachAll(files, actions);
+    });
   }
 
   #onKey(event: KeyboardEvent): void {
@@ -88,18 +113,18 @@ export class Composer {
 
   #submit(): void {
     const text = this.#text;
-    if (text === "") return;
+    if (this.#isEmpty) return;
     this.#input.value = "";
     this.#refresh();
     this.#input.focus();
-    this.#actions.send(text);
+    this.#actions.submit(text);
   }
 
   #refresh(): void {
     this.#grower.dataset.text = this.#input.value;
     const action = this.#offersStop ? "stop" : "send";
     const isBusy = this.#activity?.phase === "stopping";
-    const isDisabled = this.#offersStop ? isBusy : this.#text === "";
+    const isDisabled = this.#offersStop ? isBusy : this.#isEmpty;
     this.#button.setAttribute("part", action);
     this.#button.setAttribute("aria-label", texts[action]);
     this.#button.setAttribute("aria-disabled", String(isDisabled));

@@ -7,4 +7,7 @@ export const THUMB =
 export const DOWN = "M12 5v14m-6.5-6.5L12 19l6.5-6.5";
 export const CLOSE = "m6 6 12 12M18 6 6 18";
 export const STOP = "M7 7h10v10H7Z";
+export const ATTACH =
+  "m20 11.5-7.9 7.9a5 5 0 0 1-7.1-7.1l8.3-8.3a3.3 3.3 0 0 1 4.7 4.7l-8.2 8.2a1.7 1.7 0 0 1-2.4-2.4l7.5-7.5";
+export const FILE = "M13.5 3H6.5v18h11V7Zm0 0v4h4";
 export const SEND = "M12 19V5m-6.5 6.5L12 5l6.5 6.5";

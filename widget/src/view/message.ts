@@ -5,11 +5,13 @@ import type { Row } from "../row.ts";
 import { texts } from "../texts.ts";
 import { timeOf } from "./days.ts";
 import { button, element } from "./dom.ts";
+import { type Fetch, showFiles } from "./file.ts";
 import { showMarkdown } from "./markdown.ts";
 import { type Rate, showRating } from "./rating.ts";
 
 export interface MessageActions {
   retry(name: string): void;
+  fetchFile: Fetch;
   /** Absent where nobody is asked for a rating. */
   rate?: Rate;
 }
@@ -22,6 +24,7 @@ export function messageNode(row: Row, actions: MessageActions): HTMLElement {
   const node = element("div", { part, ...data }, from, text);
   showFrom(node, row);
   showText(text, row);
+  if (row.files) showFiles(node, row.files, actions.fetchFile);
   showState(node, row, actions);
   showRating(node, row, actions.rate);
   return node;
@@ -36,6 +39,7 @@ export function updateMessage(
 ): void {
   const text = node.querySelector("[part=text]");
   if (text && former.text !== row.text) showText(text, row);
+  if (former.files !== row.files) showFiles(node, row.files ?? [], actions.fetchFile);
   if (isDraft(former) !== isDraft(row)) showFrom(node, row);
   if (former.delivery !== row.delivery || former.isStopped !== row.isStopped) {
     showState(node, row, actions);
