@@ -68,8 +68,16 @@ export class Chat {
     this.#outbox = new Outbox(...needs, this.#newBackoff(), exclusively);
     this.attachments = new Attachments(...needs, this.#newBackoff(), exclusively);
     this.#page = platform.page ?? PAGE;
-    this.#lostFiles = new LostFiles(this.conversation, this.#page, prefix, platform.locks, signal);
-    this.attachments.addEventListener("change", () => this.#run(), { signal });
+    const goOn = () => this.#run();
+    this.#lostFiles = new LostFiles(
+      this.conversation,
+      this.#page,
+      prefix,
+      platform.locks,
+      goOn,
+      signal,
+    );
+    this.attachments.addEventListener("change", goOn, { signal });
     this.#session.addEventListener("change", () => this.#changeSession(), { signal });
   }
 

@@ -7,19 +7,25 @@ export class LostFiles {
   #conversation: Conversation;
   #prefix: string;
   #locks: Locks | undefined;
+  #goOn: () => void;
   #known = new Set<string>();
 
-  /** Until the signal aborts, this page holds the lock of its name. */
+  /**
+   * Until the signal aborts, this page holds the lock of its name. `goOn` is called when no message
+   * waits for a file that is lost any more.
+   */
   constructor(
     conversation: Conversation,
     page: string,
     prefix: string,
     locks: Locks | undefined,
+    goOn: () => void,
     signal: AbortSignal,
   ) {
     this.#conversation = conversation;
     this.#prefix = prefix;
     this.#locks = locks;
+    this.#goOn = goOn;
     const left = new Promise((resolve) => signal.addEventListener("abort", resolve));
     this.#known.add(page);
     this.#exclusively(page)(() => left);
@@ -30,9 +36,10 @@ export class LostFiles {
     for (const page of this.#conversation.pagesWithFiles) {
       if (this.#known.has(page)) continue;
       this.#known.add(page);
-      this.#exclusively(page)(async () =>
-        this.#conversation.dropFiles((file) => file.page === page),
-      );
+      this.#exclusively(page)(async () => {
+        this.#conversation.dropFiles((file) => file.page === page);
+        this.#goOn();
+      });
     }
   }
 

@@ -17,7 +17,12 @@ export interface Call {
   readonly headers: IncomingMessage["headers"];
   /** What the path names. */
   readonly id: string;
-  readonly body: { session_id?: string; message?: string; rating?: Rating | null };
+  readonly body: {
+    session_id?: string;
+    message?: string;
+    files?: string[];
+    rating?: Rating | null;
+  };
 }
 
 /** Answers a call in place of the relay; returns false to leave it to the relay after all. */
@@ -44,6 +49,7 @@ export class FakeRelay {
   /** What a stream goes on with after the entries that it missed. */
   opening = "";
 
+  #fileCount = 0;
   #accepted = new Map<string, { id: number; session: string; body: string }>();
   #faults = new Map<string, Fault[]>();
   #streams = new Set<Stream>();
@@ -163,7 +169,7 @@ export class FakeRelay {
       response.end();
       return;
     }
-    const body = text ? JSON.parse(text) : {};
+    const body = text && !url.searchParams.has("name") ? JSON.parse(text) : {};
     const call: Call = { name, id, query: url.searchParams, headers: request.headers, body };
     this.calls.push(call);
     const fault = this.#faults.get(name)?.shift();
@@ -176,12 +182,17 @@ export class FakeRelay {
     const after = Number(call.headers["last-event-id"] ?? call.query.get("after") ?? 0);
     if (call.name === "POST /messages") {
       this.#accept(call, text, bearer, response);
+    } else if (call.name === "POST /sessions") {
+      this.#open(String(call.headers["idempotency-key"]), response);
     } else if (call.name === "POST /messages/{id}/cancel") {
       succeed(response, { cancelled: true });
     } else if (call.name === "POST /messages/{id}/feedback") {
       this.#rate(call, response);
     } else if (!bearer || this.tokens.get(session) !== bearer) {
       refuse(response, 401, "unauthorized", "The token is not good.");
+    } else if (call.name === "POST /sessions/{id}/files") {
+      this.#fileCount += 1;
+      succeed(response, { file_id: `file-${this.#fileCount}` });
     } else if (call.name === "GET /sessions/{id}/messages") {
       this.#transcript(call, session, response);
     } else if (call.name === "GET /sessions/{id}/events") {
@@ -207,6 +218,13 @@ export class FakeRelay {
       this.#accepted.set(key, { id, session, body: text });
       succeed(response, { message_id: id, session_id: session, session_token: token });
     }
+  }
+
+  #open(key: string, response: ServerResponse): void {
+    const session = `session-${this.tokens.size + 1}`;
+    const token = `token-${session}-${key}`;
+    this.tokens.set(session, token);
+    succeed(response, { session_id: session, session_token: token });
   }
 
   #rate({ id, body }: Call, response: ServerResponse): void {
