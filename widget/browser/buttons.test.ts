@@ -61,6 +61,8 @@ scene("an offer is there again after a reload, and answered by the keyboard", as
   await visitor.open();
   await until(() => offered(visitor), OFFERED);
 
+  // Past the button that attaches files.
+  await visitor.page.keyboard.press("Shift+Tab");
   await visitor.page.keyboard.press("Shift+Tab");
   await visitor.page.keyboard.press("Enter");
   await visitor.sees("You said: Bread?", "Reply: Shall I slice it?", "You said: No, thanks [Sent]");
