@@ -6,8 +6,9 @@ import type { Conversation } from "./conversation.ts";
 import { newKey } from "./keys.ts";
 import type { Exclusively } from "./lock.ts";
 import type { SessionKeeper } from "./session.ts";
-import type { Session, UnsentFile } from "./storage.ts";
+import type { Session } from "./storage.ts";
 import { texts } from "./texts.ts";
+import type { UnsentFile } from "./unsent.ts";
 import { RelayError, retryAfterMs } from "./wire.ts";
 
 /** As many as a relay takes with one message, if not told otherwise. */

@@ -13,13 +13,16 @@ import { Outbox } from "./outbox.ts";
 import { Rater } from "./rater.ts";
 import { SessionKeeper } from "./session.ts";
 import { Stopper } from "./stopper.ts";
-import { Store, type UnsentFile } from "./storage.ts";
+import { Store } from "./storage.ts";
 import { Tabs } from "./tabs.ts";
+import { type UnsentFile, UnsentMessages } from "./unsent.ts";
 import { type Metadata, type Rating, RelayError } from "./wire.ts";
 
 /** What a chat needs of the platform. */
 export interface Platform {
   readonly storage: Pick<Storage, "getItem" | "setItem" | "removeItem">;
+  /** Throws where the page may have none. */
+  readonly indexedDB: () => IDBFactory;
   readonly clock?: Clock;
   readonly random?: () => number;
   /** Absent where the page may have none. */
@@ -37,6 +40,7 @@ export class Chat {
   readonly attachments: Attachments;
 
   #store: Store;
+  #unsent: UnsentMessages;
   #session: SessionKeeper;
   #client: Client;
   #clock: Clock;
@@ -60,8 +64,10 @@ export class Chat {
     this.#signal = signal;
     this.#client = new Client(relay, this.#clock);
     this.#session = new SessionKeeper(this.#store);
-    this.conversation = new Conversation(this.#store);
     const { prefix } = this.#store;
+    const { indexedDB } = platform;
+    this.#unsent = new UnsentMessages(`${prefix}unsent`, indexedDB, this.#clock, signal);
+    this.conversation = new Conversation(this.#store, this.#unsent);
     // Two that open a session at the same time would open two.
     const exclusively = exclusivelyAs(`${prefix}outbox`, platform.locks);
     const needs = [this.#client, this.conversation, this.#session] as const;
@@ -79,10 +85,14 @@ export class Chat {
     );
     this.attachments.addEventListener("change", goOn, { signal });
     this.#session.addEventListener("change", () => this.#changeSession(), { signal });
+    this.#unsent.addEventListener("change", () => this.#takeUnsent());
   }
 
   /** Restores the conversation and sends what an earlier page left unsent. */
-  start(): void {
+  async start(): Promise<void> {
+    // Before the transcript is there: what it holds may have been thought unsent.
+    await this.conversation.sync();
+    if (this.#signal.aborted) return;
     this.#listen();
     this.#lostFiles.watch();
     this.#run();
@@ -143,7 +153,16 @@ export class Chat {
   sync(key: string | null): void {
     if (key !== null && !key.startsWith(this.#store.prefix)) return;
     this.#session.sync();
-    this.conversation.sync();
+  }
+
+  /** Forgets the visitor on this device; to be called before its end. */
+  forget(): void {
+    this.#store.clear();
+    this.#unsent.clear();
+  }
+
+  async #takeUnsent(): Promise<void> {
+    await this.conversation.sync();
     this.#lostFiles.watch();
     this.#run();
   }

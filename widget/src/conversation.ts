@@ -4,14 +4,15 @@ import { type Activity, seenActivity, toldActivity } from "./activity.ts";
 import { draftOf, isDraft, withChunk, withoutDraft } from "./draft.ts";
 import { newKey } from "./keys.ts";
 import { entryName, entryRow, isUnsent, pastRow, type Row, ratedRows, unsentRow } from "./row.ts";
-import type { Store, Unsent, UnsentFile } from "./storage.ts";
+import type { Store } from "./storage.ts";
+import type { Unsent, UnsentFile, UnsentMessages } from "./unsent.ts";
 import type { Chunk, Entry, Metadata, Rating, RelayError, Status } from "./wire.ts";
 
 /**
  * Tells of each change by a `change` event, and of each entry that the host sent by a `reply` event.
  *
- * The store holds the unsent messages; they stand here as rows too, in the place where they were
- * written, and stay in it when they are confirmed.
+ * The unsent messages stand here as rows too, in the place where they were written, and stay in it
+ * when they are confirmed.
  */
 export class Conversation extends EventTarget {
   /** Whether the relay has older entries than those shown. */
@@ -20,6 +21,7 @@ export class Conversation extends EventTarget {
   readonly unsentRatings = new Map<number, Rating | null>();
 
   #store: Store;
+  #unsent: UnsentMessages;
   /** Rows of sessions that are over; their ids mean nothing to the present one. */
   #past: readonly Row[] = [];
   #rows: readonly Row[] = [];
@@ -28,14 +30,14 @@ export class Conversation extends EventTarget {
   #stopping: number | undefined;
   #delay: RelayError | undefined;
 
-  constructor(store: Store) {
+  constructor(store: Store, unsent: UnsentMessages) {
     super();
     this.#store = store;
-    this.#rows = store.unsent.map(unsentRow);
+    this.#unsent = unsent;
   }
 
   get rows(): readonly Row[] {
-    return [...this.#past, ...this.#rows];
+    return this.#past.length > 0 ? [...this.#past, ...this.#rows] : this.#rows;
   }
 
   /** The id of the oldest entry, from which to ask for earlier ones. */
@@ -81,12 +83,13 @@ export class Conversation extends EventTarget {
 
   /** How many replies came that the visitor has not seen. */
   get unread(): number {
-    return this.#replyIds().filter((id) => id > this.#store.seen).length;
+    const { seen } = this.#store;
+    return this.#replies.filter(({ id = 0 }) => id > seen).length;
   }
 
   /** Notes that the visitor has all replies before their eyes. */
   markSeen(): void {
-    const newest = Math.max(0, ...this.#replyIds());
+    const newest = newestId(this.#replies);
     if (newest <= this.#store.seen) return;
     this.#store.seen = newest;
     this.#changed();
@@ -94,35 +97,35 @@ export class Conversation extends EventTarget {
 
   /** Takes a new message of the visitor, to be sent. */
   add(text: string, metadata?: Metadata, files: readonly UnsentFile[] = []): void {
-    const after = Math.max(this.#store.seen, ...this.#rows.map((row) => row.id ?? 0));
+    const after = Math.max(this.#store.seen, newestId(this.#rows));
     const message: Unsent = {
       key: newKey(),
       text,
-      at: new Date().toISOString(),
+      at: this.#now(),
       after,
       ...(files.length > 0 && { files }),
       ...(metadata && { metadata }),
     };
-    this.#store.unsent = [...this.#store.unsent, message];
+    this.#unsent.add(message);
     this.#rows = [...this.#rows, unsentRow(message)];
     this.#changed();
   }
 
   /** The message to be sent next, if any; one that waits for its files lets none overtake it. */
   next(): Unsent | undefined {
-    const message = this.#store.unsent.find(({ error }) => error === undefined);
+    const message = this.#unsent.all.find(({ error }) => error === undefined);
     return message?.files?.some(({ page }) => page) ? undefined : message;
   }
 
   /** The pages that have files which the relay has not, and for which messages wait. */
   get pagesWithFiles(): readonly string[] {
-    const files = this.#store.unsent.flatMap((message) => message.files ?? []);
+    const files = this.#unsent.all.flatMap((message) => message.files ?? []);
     return files.flatMap(({ page }) => page ?? []);
   }
 
   /** Notes that the relay has stored a file of an unsent message, for this session only. */
   fileStored(key: string, id: string, session: string): void {
-    for (const { key: message, files } of this.#store.unsent) {
+    for (const { key: message, files } of this.#unsent.all) {
       if (!files?.some((file) => file.id === key)) continue;
       const stored = files.map(({ page, ...file }) => {
         if (file.id === key) return { ...file, id };
@@ -134,7 +137,7 @@ export class Conversation extends EventTarget {
 
   /** Fails the messages of files that were refused, or lost; the others can be sent without them. */
   dropFiles(isDropped: (file: UnsentFile) => boolean, why?: string): void {
-    for (const { key, files = [] } of this.#store.unsent) {
+    for (const { key, files = [] } of this.#unsent.all) {
       const dropped = files.filter(isDropped);
       if (dropped.length === 0) continue;
       const left = files.filter((file) => !dropped.includes(file));
@@ -151,7 +154,7 @@ export class Conversation extends EventTarget {
   /** Notes that the relay has stored a message, under this id. */
   confirm(key: string, id: number): void {
     this.#delay = undefined;
-    this.#drop(key);
+    this.#unsent.replace(key);
     const row = this.#rows.find(({ name }) => name === key);
     if (!row) return;
     const confirmed: Row = { ...row, id, delivery: "sent" };
@@ -192,9 +195,9 @@ export class Conversation extends EventTarget {
 
   /** Sends a message that failed once more, as a new one at the end. */
   retry(key: string): void {
-    const message = this.#store.unsent.find((unsent) => unsent.key === key);
+    const message = this.#unsent.get(key);
     if (!message?.error) return;
-    this.#drop(key);
+    this.#unsent.replace(key);
     this.#rows = this.#rows.filter((row) => row.name !== key);
     const { text, metadata, files } = message;
     if (text || files?.length) this.add(text, metadata, files);
@@ -208,16 +211,19 @@ export class Conversation extends EventTarget {
     this.#changed();
   }
 
-  /** Takes over what other tabs have done to the unsent messages. */
-  sync(): void {
-    const unsent = new Map(this.#store.unsent.map((message) => [message.key, message]));
-    const kept = this.#rows.filter((row) => !isUnsent(row) || unsent.has(row.name));
+  /**
+   * Takes over what other tabs have done to the unsent messages; what was done here is stored by
+   * the time it resolves.
+   */
+  async sync(): Promise<void> {
+    await this.#unsent.sync();
+    const kept = this.#rows.filter((row) => !isUnsent(row) || this.#unsent.get(row.name));
     const shown = new Set(kept.map((row) => row.name));
     const rows = kept.map((row) => {
-      const message = isUnsent(row) ? unsent.get(row.name) : undefined;
+      const message = isUnsent(row) ? this.#unsent.get(row.name) : undefined;
       return message && message.error !== row.error ? unsentRow(message) : row;
     });
-    const added = [...unsent.values()].filter((message) => !shown.has(message.key));
+    const added = this.#unsent.all.filter((message) => !shown.has(message.key));
     this.#rows = [...rows, ...added.map(unsentRow)];
     this.#changed();
   }
@@ -322,7 +328,7 @@ export class Conversation extends EventTarget {
   #ownUnsent(entry: Entry, taken: readonly Row[] = []): Row | undefined {
     if (entry.role !== "visitor") return;
     const names = new Set(
-      this.#store.unsent
+      this.#unsent.all
         .filter(({ text, after }) => text === entry.text && entry.id > after)
         .map(({ key }) => key),
     );
@@ -333,29 +339,32 @@ export class Conversation extends EventTarget {
   /** Drops an unsent message that the relay is known to have stored; tells whether it was one. */
   #settled(key: string): boolean {
     const settled = this.rows.some((row) => row.name === key && row.id !== undefined);
-    if (settled) this.#drop(key);
+    if (settled) this.#unsent.replace(key);
     return settled;
   }
 
-  #drop(key: string): void {
-    this.#store.unsent = this.#store.unsent.filter((message) => message.key !== key);
-  }
-
   #revise(key: string, change: (message: Unsent) => Unsent): Unsent | undefined {
-    let revised: Unsent | undefined;
-    this.#store.unsent = this.#store.unsent.map((message) => {
-      if (message.key !== key) return message;
-      revised = change(message);
-      return revised;
-    });
+    const message = this.#unsent.get(key);
+    const revised = message && change(message);
+    if (revised) this.#unsent.replace(key, revised);
     return revised;
   }
 
-  #replyIds(): number[] {
-    return this.#rows.flatMap((row) => (row.role === "visitor" ? [] : (row.id ?? [])));
+  /** Later than when any unsent message was written, so that their order can be told. */
+  #now(): string {
+    const latest = Date.parse(this.#unsent.all.at(-1)?.at ?? "") || 0;
+    return new Date(Math.max(Date.now(), latest + 1)).toISOString();
+  }
+
+  get #replies(): readonly Row[] {
+    return this.#rows.filter(({ role }) => role !== "visitor");
   }
 
   #changed(): void {
     this.dispatchEvent(new Event("change"));
   }
+}
+
+function newestId(rows: readonly Row[]): number {
+  return rows.reduce((newest, { id = 0 }) => Math.max(newest, id), 0);
 }

@@ -1,7 +1,6 @@
 /** The custom element: attributes, shadow root, life cycle, and what a page may do with it. */
 
 import { readOptions, type Settings } from "./options.ts";
-import { pageStorage, Store } from "./storage.ts";
 import { ownSheet, sheet } from "./styles.ts";
 import { type Events, Widget } from "./widget.ts";
 import type { Metadata } from "./wire.ts";
@@ -86,7 +85,8 @@ export class PosternChat extends HTMLElement {
 
   /** Forgets the conversation on this device, and begins a new one. */
   reset(): void {
-    this.#restart((relay) => new Store(relay, pageStorage()).clear());
+    this.#widget?.forget();
+    this.#restart();
   }
 
   /** Leaves the page, with nothing left running. */
@@ -124,10 +124,9 @@ export class PosternChat extends HTMLElement {
     this.#widget = undefined;
   }
 
-  #restart(meanwhile?: (relay: string) => void): void {
+  #restart(): void {
     if (!this.#life) return;
     this.#stop();
-    meanwhile?.(readOptions(this.#settings).relay);
     this.#start();
   }
 

@@ -37,6 +37,7 @@ export class LostFiles {
       if (this.#known.has(page)) continue;
       this.#known.add(page);
       this.#exclusively(page)(async () => {
+        await this.#conversation.sync();
         this.#conversation.dropFiles((file) => file.page === page);
         this.#goOn();
       });

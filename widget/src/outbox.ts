@@ -5,7 +5,7 @@ import type { Client } from "./client.ts";
 import type { Conversation } from "./conversation.ts";
 import type { Exclusively } from "./lock.ts";
 import type { SessionKeeper } from "./session.ts";
-import type { Unsent } from "./storage.ts";
+import type { Unsent } from "./unsent.ts";
 import { RelayError, retryAfterMs } from "./wire.ts";
 
 export class Outbox {
@@ -49,9 +49,12 @@ export class Outbox {
   async #sendNext(signal: AbortSignal): Promise<void> {
     try {
       await this.#exclusively(async () => {
-        // Asked anew: while this tab waited for its turn, another may have sent the message.
+        // While this tab waited for its turn, another may have sent the message.
+        await this.#conversation.sync();
         const message = this.#conversation.next();
-        if (message && !signal.aborted) await this.#attempt(message, signal);
+        if (!message || signal.aborted) return;
+        await this.#attempt(message, signal);
+        await this.#conversation.sync();
       });
       this.#backoff.reset();
     } catch (error) {
@@ -68,6 +71,7 @@ export class Outbox {
     const addressee = message.addressee === undefined ? (session?.id ?? null) : message.addressee;
     if (addressee !== null && addressee !== session?.id) return this.#conversation.readdress(key);
     this.#conversation.address(key, addressee);
+    await this.#conversation.sync();
 
     const token = this.#session.token;
     const body = {

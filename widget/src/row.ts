@@ -1,6 +1,6 @@
 /** One line of the conversation, and what it is made from. */
 
-import type { Unsent } from "./storage.ts";
+import type { Unsent } from "./unsent.ts";
 import type { Entry, FileInfo, Rating, Role } from "./wire.ts";
 
 export type Delivery = "sending" | "sent" | "failed";

@@ -1,33 +1,8 @@
-/** What outlives the page: the session, the unsent messages, and how far the visitor has read. */
-
-import type { FileInfo, Metadata } from "./wire.ts";
+/** What outlives the page and is read at once: the session, and how far the visitor has read. */
 
 export interface Session {
   readonly id: string;
   readonly token: string;
-}
-
-/** A file that goes with an unsent message. */
-export interface UnsentFile extends FileInfo {
-  /** The page that has its bytes, as long as the relay has not; until then its id is made up. */
-  readonly page?: string;
-}
-
-/** A message on its way to the relay; kept until the relay has answered for it. */
-export interface Unsent {
-  /** Its idempotency key, and its name in the conversation. */
-  readonly key: string;
-  readonly text: string;
-  readonly files?: readonly UnsentFile[];
-  readonly metadata?: Metadata;
-  /** When the visitor wrote it, RFC 3339. */
-  readonly at: string;
-  /** The newest entry known when it was written; the relay's id for it can only be higher. */
-  readonly after: number;
-  /** The session its first attempt named, null when it named none; absent before that attempt. */
-  readonly addressee?: string | null;
-  /** Why it will not be sent by itself any more. */
-  readonly error?: string;
 }
 
 type Backing = Pick<Storage, "getItem" | "setItem" | "removeItem">;
@@ -63,16 +38,6 @@ export class Store {
     this.#write("earlier-token", token);
   }
 
-  /** Oldest first. */
-  get unsent(): readonly Unsent[] {
-    const value = this.#read("unsent");
-    return Array.isArray(value) ? value.filter(isUnsent) : [];
-  }
-
-  set unsent(messages: readonly Unsent[]) {
-    this.#write("unsent", messages.length > 0 ? messages : undefined);
-  }
-
   /** The id of the newest reply the visitor has seen; 0 before the first. */
   get seen(): number {
     const value = this.#read("seen");
@@ -85,7 +50,7 @@ export class Store {
 
   /** Forgets everything. */
   clear(): void {
-    for (const name of ["session", "earlier-token", "unsent", "seen"]) this.#write(name, undefined);
+    for (const name of ["session", "earlier-token", "seen"]) this.#write(name, undefined);
   }
 
   #read(name: string): unknown {
@@ -123,17 +88,12 @@ export function pageStorage(): Backing {
   }
 }
 
-// What is read back may have been written by another version, or by anyone's hand.
-
 function isSession(value: unknown): value is Session {
   return hasTypes(value, { id: "string", token: "string" });
 }
 
-function isUnsent(value: unknown): value is Unsent {
-  return hasTypes(value, { key: "string", text: "string", at: "string", after: "number" });
-}
-
-function hasTypes(value: unknown, types: Record<string, string>): boolean {
+/** What is read back may have been written by another version, or by anyone's hand. */
+export function hasTypes(value: unknown, types: Record<string, string>): boolean {
   if (typeof value !== "object" || value === null) return false;
   const fields = value as Record<string, unknown>;
   return Object.entries(types).every(([name, type]) => typeof fields[name] === type);

@@ -5,9 +5,9 @@ import { Chat } from "./chat.ts";
 import { oncePerFrame } from "./frame.ts";
 import type { Options } from "./options.ts";
 import { chime } from "./sound.ts";
-import type { UnsentFile } from "./storage.ts";
 import { pageStorage } from "./storage.ts";
 import { PageTitle } from "./title.ts";
+import type { UnsentFile } from "./unsent.ts";
 import { View } from "./view.ts";
 import type { Entry, Metadata, Rating } from "./wire.ts";
 
@@ -47,7 +47,11 @@ export class Widget {
     this.#metadata = metadata;
     this.#emit = emit;
     this.#hasSound = options.hasSound;
-    const platform = { storage: pageStorage(), locks: navigator.locks };
+    const platform = {
+      storage: pageStorage(),
+      indexedDB: () => indexedDB,
+      locks: navigator.locks,
+    };
     this.#chat = new Chat(options.relay, platform, signal);
     const chat = this.#chat;
     const { attachments } = chat;
@@ -96,6 +100,11 @@ export class Widget {
   send(text: string, files: readonly UnsentFile[] = []): void {
     this.#chat.send(text, this.#metadata(), files);
     this.#emit("send", { text });
+  }
+
+  /** Forgets the conversation on this device; to be called before its end. */
+  forget(): void {
+    this.#chat.forget();
   }
 
   #rate(id: number, rating: Rating | null): void {

@@ -1,16 +1,15 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Conversation } from "../src/conversation.ts";
-import { Store } from "../src/storage.ts";
+import type { Conversation } from "../src/conversation.ts";
 import type { Entry } from "../src/wire.ts";
-import { MemoryStorage } from "./memory-storage.ts";
+import { Device } from "./device.ts";
 
 const IDLE = { awaited: undefined, phase: "working", progress: undefined, isHostAway: false };
 
 let conversation: Conversation;
 
 beforeEach(() => {
-  conversation = new Conversation(new Store("https://relay.example", new MemoryStorage()));
+  conversation = new Device().conversation();
   conversation.receive(question(1));
 });
 

@@ -3,9 +3,9 @@ import { afterEach, beforeEach, test } from "node:test";
 import { Store } from "../src/storage.ts";
 import { speak } from "../src/texts.ts";
 import { TestClock } from "./clock.ts";
+import { Device } from "./device.ts";
 import { type Call, FakeRelay, type Fault, refuse } from "./fake-relay.ts";
 import { TestLocks } from "./locks.ts";
-import { MemoryStorage } from "./memory-storage.ts";
 import { Page } from "./page.ts";
 import { setXmlHttpRequest } from "./xhr.ts";
 
@@ -18,14 +18,14 @@ speak("en");
 
 let relay: FakeRelay;
 let clock: TestClock;
-let storage: MemoryStorage;
+let device: Device;
 let locks: TestLocks;
 let pages: Page[];
 
 beforeEach(async () => {
   relay = await FakeRelay.start();
   clock = new TestClock();
-  storage = new MemoryStorage();
+  device = new Device();
   locks = new TestLocks();
   pages = [];
 });
@@ -37,7 +37,7 @@ afterEach(async () => {
 
 /** Another tab of the same browser. */
 function visit(): Page {
-  const platform = { storage, clock, locks, page: `page-${pages.length}` };
+  const platform = { ...device, clock, locks, page: `page-${pages.length}` };
   const page = new Page(relay.address, platform);
   pages.push(page);
   return page;
@@ -180,7 +180,7 @@ test("a message whose files went to a session that is over fails, and names them
   submit(page, "look");
   await clock.sleeping(1_000);
   page.leave();
-  new Store(relay.address, storage).session = undefined;
+  new Store(relay.address, device.storage).session = undefined;
   const next = visit();
   await next.shows("look (failed)");
   assert.equal(next.chat.conversation.rows[0]?.error, "a.txt");

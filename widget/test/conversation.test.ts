@@ -1,23 +1,22 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Conversation } from "../src/conversation.ts";
-import { Store } from "../src/storage.ts";
+import type { Conversation } from "../src/conversation.ts";
 import type { Entry, Role } from "../src/wire.ts";
-import { MemoryStorage } from "./memory-storage.ts";
+import { Device } from "./device.ts";
 
-let backing: MemoryStorage;
-let store: Store;
+let device: Device;
 let conversation: Conversation;
 
-beforeEach(() => {
-  backing = new MemoryStorage();
-  ({ store, conversation } = openPage());
+beforeEach(async () => {
+  device = new Device();
+  conversation = await openPage();
 });
 
-/** What a page load makes of the storage. */
-function openPage() {
-  const store = new Store("https://relay.example", backing);
-  return { store, conversation: new Conversation(store) };
+/** What a page load makes of what is kept. */
+async function openPage(): Promise<Conversation> {
+  const conversation = device.conversation();
+  await conversation.sync();
+  return conversation;
 }
 
 function entry(id: number, role: Role, text: string, messageId: number | null = null): Entry {
@@ -76,7 +75,7 @@ test("an entry that comes twice is shown once", () => {
   assert.deepEqual(shown(), ["hello"]);
 });
 
-test("only a reply that is news is told as one", () => {
+test("only a reply that is news is told as one", async () => {
   const told: string[] = [];
   const listen = () =>
     conversation.addEventListener("reply", (event) => {
@@ -92,7 +91,7 @@ test("only a reply that is news is told as one", () => {
   conversation.restore(page, false);
   assert.deepEqual(told, ["read", "unread", "missed"]);
 
-  ({ conversation } = openPage());
+  conversation = await openPage();
   listen();
   conversation.restore(page, false);
   assert.deepEqual(told.slice(3), ["unread", "missed"]);
@@ -116,10 +115,10 @@ test("a reply that overtakes the answer to the post stands below its message", (
   assert.deepEqual(shown(), ["hi (sent)", "hello"]);
 });
 
-test("the same words said before are not taken for the message on its way", () => {
+test("the same words said before are not taken for the message on its way", async () => {
   conversation.receive(entry(4, "visitor", "yes"));
   conversation.add("yes");
-  ({ store, conversation } = openPage());
+  conversation = await openPage();
   conversation.restore([entry(4, "visitor", "yes")], false);
   assert.deepEqual(shown(), ["yes (sent)", "yes (sending)"]);
 });
@@ -138,19 +137,19 @@ test("the same words from another tab are shown beside one's own", () => {
   assert.equal(new Set(conversation.rows.map((row) => row.name)).size, 2);
 });
 
-test("unsent messages survive a reload with their keys", () => {
+test("unsent messages survive a reload with their keys", async () => {
   conversation.add("hi");
   conversation.address(nextKey(), "s1");
   const before = conversation.next();
-  ({ store, conversation } = openPage());
+  conversation = await openPage();
   assert.deepEqual(shown(), ["hi (sending)"]);
   assert.deepEqual(conversation.next(), before);
 });
 
-test("after a reload a message whose answer was lost is shown once, in its place", () => {
+test("after a reload a message whose answer was lost is shown once, in its place", async () => {
   conversation.add("hi");
   const key = nextKey();
-  ({ store, conversation } = openPage());
+  conversation = await openPage();
   conversation.add("more");
   conversation.restore([entry(1, "visitor", "hi"), entry(2, "agent", "hello", 1)], false);
   assert.deepEqual(shown(), ["hi (sent)", "hello", "more (sending)"]);
@@ -174,7 +173,7 @@ test("a message confirmed while the transcript was on its way stays", () => {
   assert.deepEqual(shown(), ["earlier", "hi (sent)"]);
 });
 
-test("a refused message tells why, and a retry is a new message at the end", () => {
+test("a refused message tells why, and a retry is a new message at the end", async () => {
   conversation.add("too long");
   const key = nextKey();
   conversation.fail(key, "The message is too long.");
@@ -184,13 +183,14 @@ test("a refused message tells why, and a retry is a new message at the end", () 
   assert.equal(conversation.next()?.text, "short", "the others go on");
   conversation.retry(key);
   assert.deepEqual(shown(), ["short (sending)", "too long (sending)"]);
-  assert.ok(store.unsent.every((message) => message.key !== key));
+  conversation = await openPage();
+  assert.deepEqual(shown(), ["short (sending)", "too long (sending)"]);
 });
 
-test("a failure survives a reload", () => {
+test("a failure survives a reload", async () => {
   conversation.add("too long");
   conversation.fail(nextKey(), "The message is too long.");
-  ({ conversation } = openPage());
+  conversation = await openPage();
   assert.deepEqual(shown(), ["too long (failed)"]);
   assert.equal(conversation.next(), undefined);
 });
@@ -231,14 +231,14 @@ test("whatever is said of its own accord ends the waiting too", () => {
   assert.equal(conversation.activity.awaited, undefined);
 });
 
-test("replies are unread until seen, over reloads", () => {
+test("replies are unread until seen, over reloads", async () => {
   conversation.receive(entry(1, "visitor", "hi"));
   conversation.receive(entry(2, "agent", "one"));
   conversation.receive(entry(3, "operator", "two"));
   assert.equal(conversation.unread, 2);
   conversation.markSeen();
   assert.equal(conversation.unread, 0);
-  ({ conversation } = openPage());
+  conversation = await openPage();
   conversation.restore([entry(2, "agent", "one"), entry(4, "agent", "three")], false);
   assert.equal(conversation.unread, 1);
 });
@@ -277,33 +277,33 @@ test("a message known to be stored is never made new or failed", () => {
   assert.equal(conversation.next(), undefined);
 });
 
-test("two tabs show the same unsent messages, and one sends them", () => {
-  const other = openPage().conversation;
+test("two tabs show the same unsent messages, and one sends them", async () => {
+  const other = await openPage();
   conversation.add("hi");
-  other.sync();
+  await other.sync();
   assert.deepEqual(shown(other), ["hi (sending)"]);
   conversation.confirm(nextKey(), 1);
-  other.sync();
+  await other.sync();
   assert.equal(other.next(), undefined);
   other.receive(entry(1, "visitor", "hi"));
   assert.deepEqual(shown(other), ["hi (sent)"]);
 });
 
-test("a tab that hears of the message before the other tab's word shows it once", () => {
-  const other = openPage().conversation;
+test("a tab that hears of the message before the other tab's word shows it once", async () => {
+  const other = await openPage();
   conversation.add("hi");
-  other.sync();
+  await other.sync();
   other.receive(entry(1, "visitor", "hi"));
   conversation.confirm(nextKey(), 1);
-  other.sync();
+  await other.sync();
   assert.deepEqual(shown(other), ["hi (sent)"]);
 });
 
-test("a failure in one tab is one in the other", () => {
-  const other = openPage().conversation;
+test("a failure in one tab is one in the other", async () => {
+  const other = await openPage();
   conversation.add("hi");
-  other.sync();
+  await other.sync();
   conversation.fail(nextKey(), "No.");
-  other.sync();
+  await other.sync();
   assert.deepEqual(shown(other), ["hi (failed)"]);
 });

@@ -1,15 +1,14 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
-import { Conversation } from "../src/conversation.ts";
+import type { Conversation } from "../src/conversation.ts";
 import { isDraft } from "../src/draft.ts";
-import { Store } from "../src/storage.ts";
 import type { Chunk, Entry, Role, Status } from "../src/wire.ts";
-import { MemoryStorage } from "./memory-storage.ts";
+import { Device } from "./device.ts";
 
 let conversation: Conversation;
 
 beforeEach(() => {
-  conversation = new Conversation(new Store("https://relay.example", new MemoryStorage()));
+  conversation = new Device().conversation();
   conversation.receive(entry(1, "visitor", "hi"));
 });
 
@@ -94,10 +93,10 @@ test("the reply to another message begins in place of a draft", () => {
   assert.deepEqual(shown(), ["to two…"]);
 });
 
-test("a draft stays where it began, whatever is written meanwhile", () => {
+test("a draft stays where it began, whatever is written meanwhile", async () => {
   conversation.receiveChunk(chunk(0, "to one"));
   conversation.add("two");
-  conversation.sync();
+  await conversation.sync();
   conversation.confirm(String(conversation.next()?.key), 2);
   conversation.receiveChunk(chunk(6, " and on"));
   assert.deepEqual(shown(), ["to one and on…", "two"]);

@@ -3,8 +3,8 @@ import { afterEach, beforeEach, test } from "node:test";
 import type { Chat } from "../src/chat.ts";
 import type { Row } from "../src/row.ts";
 import { TestClock } from "./clock.ts";
+import { Device } from "./device.ts";
 import { FakeRelay, type Fault, refuse } from "./fake-relay.ts";
-import { MemoryStorage } from "./memory-storage.ts";
 import { Page } from "./page.ts";
 
 const FEEDBACK = "POST /messages/{id}/feedback";
@@ -13,14 +13,14 @@ const TRANSCRIPT = "GET /sessions/{id}/messages";
 
 let relay: FakeRelay;
 let clock: TestClock;
-let storage: MemoryStorage;
+let device: Device;
 let page: Page;
 let chat: Chat;
 
 beforeEach(async () => {
   relay = await FakeRelay.start();
   clock = new TestClock();
-  storage = new MemoryStorage();
+  device = new Device();
   openPage();
 });
 
@@ -30,7 +30,7 @@ afterEach(async () => {
 });
 
 function openPage(): void {
-  page = new Page(relay.address, { storage, clock });
+  page = new Page(relay.address, { ...device, clock });
   chat = page.chat;
 }
 

@@ -6,16 +6,14 @@ import { MemoryStorage } from "./memory-storage.ts";
 
 const RELAY = "https://relay.example";
 const SESSION = { id: "s1", token: "t1" };
-const UNSENT = { key: "k1", text: "hi", at: "2026-11-21T00:00:00Z", after: 0 };
 
 test("what one store writes, the store of the next page reads", () => {
   const backing = new MemoryStorage();
   const store = new Store(RELAY, backing);
   store.session = SESSION;
-  store.unsent = [UNSENT];
   store.seen = 3;
   const next = new Store(RELAY, backing);
-  assert.deepEqual([next.session, next.unsent, next.seen], [SESSION, [UNSENT], 3]);
+  assert.deepEqual([next.session, next.seen], [SESSION, 3]);
 });
 
 test("two relays on one page share nothing", () => {
@@ -28,9 +26,17 @@ test("nothing is left behind of what is no more", () => {
   const backing = new MemoryStorage();
   const store = new Store(RELAY, backing);
   store.session = SESSION;
-  store.unsent = [UNSENT];
   store.session = undefined;
-  store.unsent = [];
+  assert.equal(backing.size, 0);
+});
+
+test("a store that is cleared has nothing left", () => {
+  const backing = new MemoryStorage();
+  const store = new Store(RELAY, backing);
+  store.session = SESSION;
+  store.earlierToken = "t0";
+  store.seen = 3;
+  store.clear();
   assert.equal(backing.size, 0);
 });
 
@@ -38,8 +44,7 @@ test("where the page may not store, everything lives as long as the page", () =>
   // Node 20 has no localStorage, just as a page that may not touch it.
   const store = new Store(RELAY, pageStorage());
   store.session = SESSION;
-  store.unsent = [UNSENT];
-  assert.deepEqual([store.session, store.unsent], [SESSION, [UNSENT]]);
+  assert.deepEqual(store.session, SESSION);
   store.session = undefined;
   assert.equal(store.session, undefined);
 });
@@ -60,9 +65,8 @@ test("what cannot be read counts as not there", () => {
   const backing = new MemoryStorage();
   const store = new Store(RELAY, backing);
   backing.setItem(`${store.prefix}session`, "{");
-  backing.setItem(`${store.prefix}unsent`, JSON.stringify([null, { key: 1 }, UNSENT]));
   backing.setItem(`${store.prefix}seen`, '"many"');
-  assert.deepEqual([store.session, store.unsent, store.seen], [undefined, [UNSENT], 0]);
+  assert.deepEqual([store.session, store.seen], [undefined, 0]);
 });
 
 test("keys are version 4 UUIDs, also where the context is not secure", (t) => {

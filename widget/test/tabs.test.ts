@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import type { Locks } from "../src/lock.ts";
 import { TestClock } from "./clock.ts";
+import { Device } from "./device.ts";
 import { chunkEvent, FakeRelay, refuse, statusEvent } from "./fake-relay.ts";
 import { TestLocks } from "./locks.ts";
-import { MemoryStorage } from "./memory-storage.ts";
 import { Page } from "./page.ts";
 
 const TRANSCRIPT = "GET /sessions/{id}/messages";
@@ -14,14 +14,14 @@ const WHOLE = ["hi (sent)", "good morning"];
 
 let relay: FakeRelay;
 let clock: TestClock;
-let storage: MemoryStorage;
+let device: Device;
 let locks: TestLocks;
 let tabs: Page[];
 
 beforeEach(async () => {
   relay = await FakeRelay.start();
   clock = new TestClock();
-  storage = new MemoryStorage();
+  device = new Device();
   locks = new TestLocks();
   tabs = [];
 });
@@ -32,7 +32,7 @@ afterEach(async () => {
 });
 
 function visit(own: Locks | undefined = locks): Page {
-  const tab = new Page(relay.address, { storage, clock, locks: own });
+  const tab = new Page(relay.address, { ...device, clock, locks: own });
   tabs.push(tab);
   return tab;
 }
@@ -175,7 +175,7 @@ for (const [where, missing] of [
 ] as const) {
   test(`a tab that ${where} streams for itself`, async () => {
     await visitFirst();
-    const alone = new Page(relay.address, { storage, clock, locks: missing });
+    const alone = new Page(relay.address, { ...device, clock, locks: missing });
     tabs.push(alone);
     await relay.until(() => relay.streamCount === 2);
     relay.say("session-1", "agent", "hello", 1);
