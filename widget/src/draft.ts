@@ -10,12 +10,13 @@ const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
 export function withChunk(rows: readonly Row[], chunk: Chunk): readonly Row[] | undefined {
   const { message_id: answers } = chunk;
   // A piece that comes late has nothing to add to what is there as a whole.
-  if (rows.some((row) => row.role === "agent" && row.id && row.answers === answers)) return rows;
-  const draft = rows.find((row) => isDraft(row) && row.answers === answers) ?? blank(answers);
+  const known = rows.findLast((row) => row.role === "agent" && row.answers === answers);
+  if (known?.id) return rows;
+  const draft = known ?? blank(answers);
   const next = grown(draft, chunk);
   if (!next) return;
   if (next.text === "") return withoutDraft(rows);
-  if (rows.includes(draft)) return rows.map((row) => (row === draft ? next : row));
+  if (known) return rows.map((row) => (row === known ? next : row));
   return [...withoutDraft(rows), next];
 }
 

@@ -2,13 +2,12 @@
 
 import type { Conversation } from "../conversation.ts";
 import { isDraft } from "../draft.ts";
-import type { Row } from "../row.ts";
 import { texts } from "../texts.ts";
-import { dayNode, dayOf } from "./days.ts";
 import { button, element, icon } from "./dom.ts";
 import { DOWN } from "./icons.ts";
-import { type MessageActions, messageNode, updateMessage } from "./message.ts";
+import type { MessageActions } from "./message.ts";
 import { QuickReplies } from "./quick-replies.ts";
+import { Rows } from "./rows.ts";
 import { Waiting } from "./waiting.ts";
 
 /** Whoever scrolls down this near to the end, in pixels, is taken along as it moves. */
@@ -17,12 +16,6 @@ const END_TOLERANCE = 64;
 export interface LogActions extends MessageActions {
   send(text: string): void;
   loadEarlier(): Promise<void>;
-}
-
-interface Shown {
-  readonly row: Row;
-  readonly node: HTMLElement;
-  readonly day: number;
 }
 
 export class Log {
@@ -35,10 +28,7 @@ export class Log {
   #greeting: HTMLElement;
   #waiting = new Waiting();
   #quickReplies: QuickReplies;
-  #shown = new Map<string, Shown>();
-  /** By the name of the row that each stands before. */
-  #days = new Map<string, HTMLElement>();
-  #newest: HTMLElement | undefined;
+  #rows: Rows;
   #scrollTop = 0;
   /** Whether the visitor was reading the newest message when they last scrolled. */
   #isAtEnd = true;
@@ -50,6 +40,7 @@ export class Log {
       act(value);
     };
     this.#actions = { ...actions, send: leaving(actions.send), retry: leaving(actions.retry) };
+    this.#rows = new Rows(this.#actions);
     this.#quickReplies = new QuickReplies(this.#actions.send);
     this.#earlier = button("earlier", texts.earlier);
     this.#earlier.addEventListener("click", () => this.#loadEarlier());
@@ -61,7 +52,13 @@ export class Log {
       "aria-label": texts.log,
       tabindex: "0",
     });
-    this.node.append(this.#earlier, this.#greeting, this.#waiting.node, this.#quickReplies.node);
+    this.node.append(
+      this.#earlier,
+      this.#greeting,
+      this.#rows.node,
+      this.#waiting.node,
+      this.#quickReplies.node,
+    );
     this.node.addEventListener("scroll", () => this.#onScroll());
     this.latest.hidden = true;
     this.latest.addEventListener("click", () => {
@@ -76,21 +73,19 @@ export class Log {
 
   show(conversation: Conversation): void {
     const { rows, hasEarlier, activity } = conversation;
-    const { scrollTop } = this.node;
     const newest = rows.at(-1);
-    const hasOwnNews = newest?.delivery === "sending" && !this.#shown.has(newest.name);
+    const hasOwnNews = newest?.delivery === "sending" && !this.#rows.has(newest);
 
-    const oldest = this.#oldestNode();
-    const offset = oldest?.offsetTop ?? 0;
+    const oldest = this.#rows.oldest;
+    const top = topOf(oldest);
     this.#earlier.hidden = !hasEarlier;
     this.#greeting.hidden = hasEarlier;
     this.#waiting.show(activity, rows.some(isDraft));
-    this.#showRows(rows);
-    this.#markNewest(rows.findLast(({ role }) => role === "agent"));
+    this.#rows.show(rows);
     this.#quickReplies.show(conversation);
 
     if (this.#isAtEnd || hasOwnNews) this.scrollToEnd();
-    else if (oldest?.isConnected) this.node.scrollTop = scrollTop + oldest.offsetTop - offset;
+    else if (oldest?.isConnected) this.node.scrollTop += topOf(oldest) - top;
     this.latest.hidden = this.#isAtEnd;
   }
 
@@ -107,55 +102,6 @@ export class Log {
     this.#isAtEnd = scrollHeight - scrollTop - clientHeight <= tolerance;
     this.#scrollTop = scrollTop;
     this.latest.hidden = this.#isAtEnd;
-  }
-
-  /** Makes the children follow the rows, with the days between them. */
-  #showRows(rows: readonly Row[]): void {
-    const [before, days] = [this.#shown, this.#days];
-    this.#shown = new Map();
-    this.#days = new Map();
-    let last: Element = this.#greeting;
-    let previous: Shown | undefined;
-    for (const row of rows) {
-      const shown = this.#shownRow(row, before.get(row.name));
-      const isNewDay = shown.day !== (previous?.day ?? dayOf(Date.now()));
-      if (isNewDay) last = follow(last, this.#dayBefore(row, shown.day, days));
-      last = follow(last, shown.node);
-      noteNext(previous, isNewDay ? "day" : row.role);
-      previous = shown;
-      before.delete(row.name);
-    }
-    noteNext(previous, "");
-    for (const { node } of before.values()) node.remove();
-    for (const node of days.values()) node.remove();
-  }
-
-  #shownRow(row: Row, former: Shown | undefined): Shown {
-    if (former) updateMessage(former.node, former.row, row, this.#actions);
-    const day = former?.row.at === row.at ? former.day : dayOf(row.at);
-    const shown = { row, node: former?.node ?? messageNode(row, this.#actions), day };
-    this.#shown.set(row.name, shown);
-    return shown;
-  }
-
-  #dayBefore(row: Row, day: number, former: Map<string, HTMLElement>): HTMLElement {
-    const node = former.get(row.name) ?? dayNode(day);
-    former.delete(row.name);
-    this.#days.set(row.name, node);
-    return node;
-  }
-
-  /** The newest reply shows its thumbs without being asked. */
-  #markNewest(reply: Row | undefined): void {
-    const node = reply && this.#shown.get(reply.name)?.node;
-    if (node === this.#newest) return;
-    this.#newest?.removeAttribute("data-newest");
-    node?.setAttribute("data-newest", "");
-    this.#newest = node;
-  }
-
-  #oldestNode(): HTMLElement | undefined {
-    return this.#shown.values().next().value?.node;
   }
 
   async #loadEarlier(): Promise<void> {
@@ -178,13 +124,6 @@ export class Log {
   }
 }
 
-/** Lets the style know what comes next: asked by `:has()`, each new message would restyle them all. */
-function noteNext(shown: Shown | undefined, next: Row["role"] | "day" | ""): void {
-  if (shown && shown.node.dataset.next !== next) shown.node.dataset.next = next;
-}
-
-/** Puts a node after another one, unless it is there already. */
-function follow(last: Element, node: Element): Element {
-  if (last.nextSibling !== node) last.after(node);
-  return node;
+function topOf(node: HTMLElement | undefined): number {
+  return node?.getBoundingClientRect().top ?? 0;
 }
