@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { check } from "./picture.ts";
 import { DEVICES, scene } from "./stage.ts";
 import { until } from "./until.ts";
+import type { Visitor } from "./visitor.ts";
 
 const TITLE = { "data-title": "Ask us" };
 const DAY_MS = 24 * 60 * 60_000;
@@ -72,7 +73,7 @@ scene("a reply that comes while the page is not looked at is unread", async (sta
 
 for (const sound of ["true", "false"]) {
   scene(
-    `with data-sound="${sound}", a reply is ${sound === "true" ? "" : "not "}heard`,
+    `with data-sound="${sound}", a reply is heard in ${sound === "true" ? "one tab" : "no tab"}`,
     async (stage) => {
       stage.echo();
       await stage.context.addInitScript(() => {
@@ -83,12 +84,15 @@ for (const sound of ["true", "false"]) {
           start.apply(this, when);
         };
       });
-      const visitor = await stage.visit({ attributes: { ...TITLE, "data-sound": sound } });
-      await visitor.open();
+      const attributes = { ...TITLE, "data-sound": sound };
+      const tabs = [await stage.visit({ attributes }), await stage.visit({ attributes })];
+      const [visitor] = tabs as [Visitor];
+      for (const tab of tabs) await tab.open();
       await visitor.send("hi");
-      await visitor.sees("You said: hi", "Reply: hi");
-      const notes = () => visitor.page.evaluate(() => Reflect.get(window, "notes") > 0);
-      await until(notes, sound === "true");
+      for (const tab of tabs) await tab.sees("You said: hi", "Reply: hi");
+      const heard = ({ page }: Visitor) => page.evaluate(() => Reflect.get(window, "notes") > 0);
+      const heardIn = async () => (await Promise.all(tabs.map(heard))).filter(Boolean).length;
+      await until(heardIn, sound === "true" ? 1 : 0);
     },
   );
 }

@@ -149,6 +149,6 @@ export class Widget {
     if (!(event instanceof CustomEvent)) return;
     const { id, role, text, timestamp }: Entry = event.detail;
     this.#emit("message", { id, role, text, timestamp });
-    if (this.#hasSound) chime();
+    if (this.#hasSound && this.#chat.isLeading) chime();
   }
 }
