@@ -61,6 +61,7 @@ scene("an offer is there again after a reload, and answered by the keyboard", as
   await visitor.open();
   await until(() => offered(visitor), OFFERED);
 
+  await visitor.input.focus();
   // Past the button that attaches files.
   await visitor.page.keyboard.press("Shift+Tab");
   await visitor.page.keyboard.press("Shift+Tab");

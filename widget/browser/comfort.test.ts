@@ -97,6 +97,31 @@ for (const sound of ["true", "false"]) {
   );
 }
 
+for (const [reopen, state] of [
+  ["on", "open"],
+  ["off", "closed"],
+] as const) {
+  scene(
+    `with data-reopen="${reopen}", a panel left open is ${state} on the next page`,
+    async (stage) => {
+      const attributes = { ...TITLE, "data-reopen": reopen };
+      const visitor = await stage.visit({ attributes });
+      await visitor.open();
+      await visitor.page.reload();
+      await visitor.bubble.waitFor({ state: "attached" });
+      assert.equal(await visitor.panel.isVisible(), state === "open");
+      assert.equal(await visitor.page.evaluate(() => document.activeElement?.tagName), "BODY");
+      const other = await stage.visit({ attributes });
+      await other.bubble.waitFor();
+
+      await visitor.open();
+      await visitor.close();
+      await visitor.page.reload();
+      await visitor.bubble.waitFor();
+    },
+  );
+}
+
 scene("whoever reads further up can jump to the latest message", async (stage) => {
   stage.echo();
   const visitor = await stage.visit();

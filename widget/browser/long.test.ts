@@ -41,6 +41,38 @@ scene("with 10,000 messages typing, a growing reply and opening stay smooth", as
   }
 });
 
+scene("up and down a long conversation, all that is read stays in its place", async (stage) => {
+  const visitor = await stage.visit();
+  await visitor.open();
+  await visitor.send("hi");
+  await visitor.sees("You said: hi [Sent]");
+  await tellStory(stage, 500);
+  await visitor.page.reload();
+  await visitor.open();
+  await until(() => visitor.widget.locator("[part~=message]").count(), 501);
+  const log = visitor.widget.getByRole("log");
+  for (const step of [-370, 370]) assert.deepEqual(await log.evaluate(leaps, step), []);
+});
+
+/** Scrolls as far as it goes, in steps, and tells what moved by more or less than its step. */
+async function leaps(log: Element, step: number): Promise<number[]> {
+  const found: number[] = [];
+  const painted = () => new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  const { top, height } = log.getBoundingClientRect();
+  for (let last = Number.NaN; last !== log.scrollTop; ) {
+    last = log.scrollTop;
+    const messages = [...log.querySelectorAll("[part~=message]")];
+    const seen = messages.find((message) => message.getBoundingClientRect().top > top + height / 2);
+    const before = seen?.getBoundingClientRect().top ?? 0;
+    log.scrollTop += step;
+    const moved = last - log.scrollTop;
+    for (let frame = 0; frame < 3; frame++) await painted();
+    const leap = (seen?.getBoundingClientRect().top ?? 0) - before - moved;
+    if (Math.abs(leap) > 1) found.push(Math.round(leap));
+  }
+  return found;
+}
+
 async function measure(visitor: Visitor, write: (text: string) => Promise<void>): Promise<Costs> {
   const { page, widget, input } = visitor;
   const thread = await page.context().newCDPSession(page);

@@ -48,9 +48,10 @@ export class Visitor {
     return visitor;
   }
 
-  /** Opens the panel, as the visitor sees it. */
+  /** Opens the panel, unless it has stayed open. */
   async open(): Promise<void> {
-    await this.bubble.click();
+    await this.bubble.waitFor({ state: "attached" });
+    if (!(await this.panel.isVisible())) await this.bubble.click();
     await this.panel.waitFor();
   }
 

@@ -2,6 +2,7 @@
 
 import { readOptions, type Settings } from "./options.ts";
 import { ownSheet, sheet } from "./styles.ts";
+import type { ViewState } from "./view.ts";
 import { type Events, Widget } from "./widget.ts";
 import type { Metadata } from "./wire.ts";
 
@@ -26,7 +27,7 @@ export class PosternChat extends HTMLElement {
   #widget: Widget | undefined;
   #isDestroyed = false;
   /** What the visitor was at when the element last left a page. */
-  #left = { isOpen: false, typed: "" };
+  #left: ViewState | undefined;
   #attachments: Widget["attachments"] = [];
 
   connectedCallback(): void {
@@ -109,7 +110,7 @@ export class PosternChat extends HTMLElement {
     this.#root.adoptedStyleSheets = [sheet, ownSheet(options)];
     this.#root.replaceChildren(...widget.view.nodes);
     if (options.mode !== "popup") this.setAttribute("mode", options.mode);
-    widget.view.resume(this.#left);
+    widget.view.resume(this.#left ?? { isOpen: widget.wasOpen, typed: "" });
     widget.attachments = this.#attachments;
     widget.start();
   }

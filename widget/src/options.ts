@@ -20,6 +20,8 @@ export interface Settings {
   feedback?: string | undefined;
   /** "off": no files can be attached. */
   files?: string | undefined;
+  /** "off": a panel that was left open is closed on the next page. */
+  reopen?: string | undefined;
   accent?: string | undefined;
   /** `light` or `dark`; else as the visitor's system is. */
   theme?: string | undefined;
@@ -38,6 +40,7 @@ export interface Options {
   readonly hasSound: boolean;
   readonly hasFeedback: boolean;
   readonly takesFiles: boolean;
+  readonly reopens: boolean;
   /** A CSS colour; absent when none, or none that the browser knows, was given. */
   readonly accent: string | undefined;
   readonly theme: "light" | "dark" | undefined;
@@ -61,6 +64,7 @@ export function readOptions(settings: Settings): Options {
     hasSound: settings.sound !== undefined && String(settings.sound) !== "false",
     hasFeedback: settings.feedback !== "off",
     takesFiles: settings.files !== "off",
+    reopens: settings.reopen !== "off",
     accent: accent && CSS.supports("color", accent) ? accent : undefined,
     theme: oneOf(["light", "dark"], settings.theme),
     position: oneOf(["left", "right"], settings.position) ?? (isRtl ? "left" : "right"),

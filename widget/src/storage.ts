@@ -48,6 +48,15 @@ export class Store {
     this.#write("seen", id);
   }
 
+  /** Whether the panel is open; asked of a storage that each tab has for itself. */
+  get isOpen(): boolean {
+    return this.#read("open") === true;
+  }
+
+  set isOpen(isOpen: boolean) {
+    this.#write("open", isOpen);
+  }
+
   /** Forgets everything. */
   clear(): void {
     for (const name of ["session", "earlier-token", "seen"]) this.#write(name, undefined);
@@ -76,10 +85,10 @@ export class Store {
   }
 }
 
-/** The page's localStorage; where the browser forbids even to look at it, one that refuses all. */
-export function pageStorage(): Backing {
+/** A storage of the page; where the browser forbids even to look at it, one that refuses all. */
+export function pageStorage(kind: "localStorage" | "sessionStorage"): Backing {
   try {
-    return localStorage;
+    return window[kind];
   } catch {
     const refuse = () => {
       throw new Error("There is no storage here.");

@@ -17,6 +17,8 @@ export interface Settings {
   feedback?: "on" | "off";
   /** Whether visitors can attach files; they can if not told otherwise. */
   files?: "on" | "off";
+  /** Whether a panel that was left open is open on the next page; it is if not told otherwise. */
+  reopen?: "on" | "off";
   /** A CSS colour. */
   accent?: string;
   theme?: "light" | "dark" | "auto";

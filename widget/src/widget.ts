@@ -5,7 +5,7 @@ import { Chat } from "./chat.ts";
 import { oncePerFrame } from "./frame.ts";
 import type { Options } from "./options.ts";
 import { chime } from "./sound.ts";
-import { pageStorage } from "./storage.ts";
+import { pageStorage, Store } from "./storage.ts";
 import { PageTitle } from "./title.ts";
 import type { UnsentFile } from "./unsent.ts";
 import { View } from "./view.ts";
@@ -35,6 +35,9 @@ export class Widget {
   #metadata: () => Metadata | undefined;
   #title = new PageTitle();
   #hasSound: boolean;
+  /** What only this tab knows. */
+  #tab: Store;
+  #reopens: boolean;
   #unread = 0;
 
   /** `metadata` is asked for what goes along with each message. */
@@ -47,8 +50,10 @@ export class Widget {
     this.#metadata = metadata;
     this.#emit = emit;
     this.#hasSound = options.hasSound;
+    this.#reopens = options.reopens;
+    this.#tab = new Store(options.relay, pageStorage("sessionStorage"));
     const platform = {
-      storage: pageStorage(),
+      storage: pageStorage("localStorage"),
       indexedDB: () => indexedDB,
       locks: navigator.locks,
     };
@@ -72,14 +77,23 @@ export class Widget {
           },
         }),
         opened: () => {
+          this.#tab.isOpen = true;
           emit("open", undefined);
           this.#count();
         },
-        closed: () => emit("close", undefined),
+        closed: () => {
+          this.#tab.isOpen = false;
+          emit("close", undefined);
+        },
       },
       signal,
     );
     this.#listen(signal);
+  }
+
+  /** Whether the page before this one was left with the panel open, and it is to stay so. */
+  get wasOpen(): boolean {
+    return this.#reopens && this.#tab.isOpen;
   }
 
   start(): void {

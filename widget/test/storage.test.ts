@@ -41,8 +41,8 @@ test("a store that is cleared has nothing left", () => {
 });
 
 test("where the page may not store, everything lives as long as the page", () => {
-  // Node 20 has no localStorage, just as a page that may not touch it.
-  const store = new Store(RELAY, pageStorage());
+  // Node 20 has no window, just as a page that may not touch it.
+  const store = new Store(RELAY, pageStorage("localStorage"));
   store.session = SESSION;
   assert.deepEqual(store.session, SESSION);
   store.session = undefined;

@@ -10,6 +10,8 @@ import { QuickReplies } from "./quick-replies.ts";
 import { Rows } from "./rows.ts";
 import { Waiting } from "./waiting.ts";
 
+/** Whoever scrolls up this near to the start, in pixels, is shown what was before. */
+const START_TOLERANCE = 200;
 /** Whoever scrolls down this near to the end, in pixels, is taken along as it moves. */
 const END_TOLERANCE = 64;
 
@@ -43,7 +45,10 @@ export class Log {
     this.#rows = new Rows(this.#actions);
     this.#quickReplies = new QuickReplies(this.#actions.send);
     this.#earlier = button("earlier", texts.earlier);
-    this.#earlier.addEventListener("click", () => this.#loadEarlier());
+    this.#earlier.addEventListener("click", () => {
+      this.node.focus({ preventScroll: true });
+      this.#loadEarlier();
+    });
     this.#greeting = element("div", { part: "greeting", dir: "auto" }, texts.greeting);
     this.node = element("div", {
       part: "log",
@@ -98,20 +103,23 @@ export class Log {
   #onScroll(): void {
     const { scrollTop, scrollHeight, clientHeight } = this.node;
     // Who scrolls up, however little, is not to be pulled back by a reply that grows.
-    const tolerance = scrollTop < this.#scrollTop ? 1 : END_TOLERANCE;
+    const isUpwards = scrollTop < this.#scrollTop;
+    const tolerance = isUpwards ? 1 : END_TOLERANCE;
     this.#isAtEnd = scrollHeight - scrollTop - clientHeight <= tolerance;
     this.#scrollTop = scrollTop;
     this.latest.hidden = this.#isAtEnd;
+    if (isUpwards && scrollTop < START_TOLERANCE) this.#loadEarlier();
   }
 
   async #loadEarlier(): Promise<void> {
+    if (this.#earlier.hidden || this.#earlier.disabled) return;
     this.#earlier.disabled = true;
     // What is old is shown, but not read out.
     this.node.ariaLive = "off";
     try {
       await this.#actions.loadEarlier();
     } catch {
-      // The button stays; pressing it again is the retry.
+      // The button stays; pressing it, or scrolling, is the retry.
     } finally {
       this.#earlier.disabled = false;
       // The next frame draws it; what comes with the one after that is news again.

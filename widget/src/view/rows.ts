@@ -42,22 +42,20 @@ export class Rows {
     return this.#shown.some(({ row }) => row.name === name);
   }
 
-  /** Makes the nodes follow the rows; those whose rows stay the same are not touched. */
+  /** Makes the nodes follow the rows; those before the first change are not looked at. */
   show(rows: readonly Row[]): void {
     const former = this.#shown;
     const start = commonStart(former, rows);
-    const rest = commonEnd(former, rows, start);
-    const end = former.length - rest;
-    const changed = new Map(former.slice(start, end).map((shown) => [shown.row.name, shown]));
-    const fresh = rows.slice(start, rows.length - rest).map((row) => this.#take(row, changed));
-    for (const { node, heading } of changed.values()) {
+    const rest = new Map(former.slice(start).map((shown) => [shown.row.name, shown]));
+    const fresh = rows.slice(start).map((row) => this.#take(row, rest));
+    for (const { node, heading } of rest.values()) {
       node.remove();
       heading?.remove();
     }
 
-    this.#shown = [...former.slice(0, start), ...fresh, ...former.slice(end)];
+    this.#shown = [...former.slice(0, start), ...fresh];
     this.#place(0);
-    for (let index = start; index <= start + fresh.length; index++) this.#place(index);
+    for (let index = start; index < rows.length; index++) this.#place(index);
     noteNext(this.#shown.at(-1), "");
     this.#markNewestReply();
   }
@@ -67,6 +65,7 @@ export class Rows {
     const shown = former.get(row.name);
     if (!shown) return { row, node: messageNode(row, this.#actions), day: dayOf(row.at) };
     former.delete(row.name);
+    if (shown.row === row) return shown;
     updateMessage(shown.node, shown.row, row, this.#actions);
     return { ...shown, row, day: shown.row.at === row.at ? shown.day : dayOf(row.at) };
   }
@@ -125,13 +124,5 @@ function noteNext(shown: Shown | undefined, next: Row["role"] | "day" | ""): voi
 function commonStart(shown: readonly Shown[], rows: readonly Row[]): number {
   let count = 0;
   while (count < rows.length && shown[count]?.row === rows[count]) count++;
-  return count;
-}
-
-/** How many rows at the end are shown already, beside those at the start. */
-function commonEnd(shown: readonly Shown[], rows: readonly Row[], start: number): number {
-  const most = Math.min(shown.length, rows.length) - start;
-  let count = 0;
-  while (count < most && shown.at(-1 - count)?.row === rows.at(-1 - count)) count++;
   return count;
 }
