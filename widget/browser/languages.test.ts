@@ -56,3 +56,60 @@ for (const [device, options] of Object.entries(DEVICES)) {
     { browser: { ...options, reducedMotion: "reduce" } },
   );
 }
+
+scene("a page in English asks for no words, any other for one file that is kept", async (stage) => {
+  const asked: string[] = [];
+  stage.context.on("request", (request) => {
+    if (request.url().includes("/texts/")) asked.push(request.url());
+  });
+  await (await stage.visit({ lang: "en" })).open();
+  assert.deepEqual(asked, []);
+  const visitor = await stage.visit({ lang: "fr" });
+  await visitor.widget.getByRole("button", { name: "Ouvrir la discussion" }).waitFor();
+  assert.equal(asked.length, 1);
+  const { headers } = await fetch(String(asked[0]));
+  assert.equal(headers.get("cache-control"), "public, max-age=31536000, immutable");
+});
+
+scene(
+  "words are shown as text, and English stands in for those that are missing",
+  async (stage) => {
+    await stage.context.route("**/texts/**", (route) =>
+      route.fulfill({
+        headers: { "Access-Control-Allow-Origin": "*" },
+        json: { open: "<b>Öffnen</b>", greeting: "<img src=x onerror=alert(1)>" },
+      }),
+    );
+    const visitor = await stage.visit({ lang: "de" });
+    await visitor.widget.getByRole("button", { name: "<b>Öffnen</b>" }).click();
+    await visitor.widget.getByText("<img src=x onerror=alert(1)>").waitFor();
+    await visitor.input.waitFor();
+  },
+);
+
+scene(
+  "without words in time it speaks English, and no page waits for them in vain",
+  async (stage) => {
+    let shown: number | undefined;
+    await stage.context.route("**/texts/**", async (route) => {
+      shown = await route
+        .request()
+        .frame()
+        .evaluate(() => {
+          const element = document.querySelector<HTMLElement & { open(): void }>("postern-chat");
+          element?.open();
+          return element?.shadowRoot?.childElementCount;
+        });
+    });
+    const slow = await stage.visit({ lang: "ar" });
+    await slow.input.waitFor();
+    assert.equal(shown, 0, "what will be in another language is not shown yet");
+    assert.equal(await slow.panel.getAttribute("dir"), "ltr");
+
+    await stage.context.unroute("**/texts/**");
+    await stage.context.route("**/texts/**", (route) => route.abort());
+    const failed = await stage.visit({ lang: "ar" });
+    await failed.open();
+    failed.expectComplaint(/ERR_FAILED/);
+  },
+);

@@ -1,7 +1,9 @@
 /** The custom element: attributes, shadow root, life cycle, and what a page may do with it. */
 
-import { readOptions, type Settings } from "./options.ts";
+import { readOptions, relayAddress, type Settings, wantedLanguage } from "./options.ts";
 import { ownSheet, sheet } from "./styles.ts";
+import { isKnown } from "./texts.ts";
+import { fetchTexts } from "./translation.ts";
 import type { ViewState } from "./view.ts";
 import { type Events, Widget } from "./widget.ts";
 import type { Metadata } from "./wire.ts";
@@ -24,7 +26,10 @@ export class PosternChat extends HTMLElement {
   #visitor: Metadata | undefined;
   /** Ends everything that runs for this element; absent while it is on no page. */
   #life: AbortController | undefined;
+  /** Absent until there are words for it, too. */
   #widget: Widget | undefined;
+  /** What the page has asked of the widget before it was there. */
+  #asked: ((widget: Widget) => void)[] = [];
   #isDestroyed = false;
   /** What the visitor was at when the element last left a page. */
   #left: ViewState | undefined;
@@ -42,16 +47,15 @@ export class PosternChat extends HTMLElement {
   }
 
   open(): void {
-    this.#widget?.view.open();
+    this.#ask((widget) => widget.view.open());
   }
 
   close(): void {
-    this.#widget?.view.close();
+    this.#ask((widget) => widget.view.close());
   }
 
   toggle(): void {
-    if (this.#widget?.view.isOpen) this.close();
-    else this.open();
+    this.#ask(({ view }) => (view.isOpen ? view.close() : view.open()));
   }
 
   show(): void {
@@ -75,7 +79,7 @@ export class PosternChat extends HTMLElement {
 
   /** Sends a message as the visitor would. */
   send(text: string): void {
-    if (text.trim() !== "") this.#widget?.send(text.trim());
+    if (text.trim() !== "") this.#ask((widget) => widget.send(text.trim()));
   }
 
   /** Changes settings; those not named stay. */
@@ -86,8 +90,10 @@ export class PosternChat extends HTMLElement {
 
   /** Forgets the conversation on this device, and begins a new one. */
   reset(): void {
-    this.#widget?.forget();
-    this.#restart();
+    this.#ask((widget) => {
+      widget.forget();
+      this.#restart();
+    });
   }
 
   /** Leaves the page, with nothing left running. */
@@ -103,6 +109,16 @@ export class PosternChat extends HTMLElement {
   #start(): void {
     this.#life = new AbortController();
     const { signal } = this.#life;
+    const settings = this.#settings;
+    const wanted = wantedLanguage(settings);
+    const show = () => {
+      if (!signal.aborted) this.#show(signal);
+    };
+    if (isKnown(wanted)) show();
+    else fetchTexts(relayAddress(settings.relay), wanted, signal).then(show);
+  }
+
+  #show(signal: AbortSignal): void {
     const options = readOptions(this.#settings);
     const emit = this.#emit.bind(this);
     const widget = new Widget(options, () => this.#metadata, emit, signal);
@@ -113,6 +129,12 @@ export class PosternChat extends HTMLElement {
     widget.view.resume(this.#left ?? { isOpen: widget.wasOpen, typed: "" });
     widget.attachments = this.#attachments;
     widget.start();
+    for (const ask of this.#asked.splice(0)) this.#ask(ask);
+  }
+
+  #ask(ask: (widget: Widget) => void): void {
+    if (this.#widget) ask(this.#widget);
+    else if (this.#life) this.#asked.push(ask);
   }
 
   #stop(): void {

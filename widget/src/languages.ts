@@ -46,9 +46,17 @@ export const KEYS = [
   "tooMany",
 ] as const;
 
-/** By their codes in BCP 47. */
-export const LANGUAGES: Readonly<Record<string, string>> = {
-  en: `Chat
+export type Texts = Record<(typeof KEYS)[number], string>;
+
+/** The languages that are not in the script but files of their own, by their codes in BCP 47. */
+export const CODES = ["de", "fr", "es", "pt", "ar", "zh", "ja"] as const;
+
+export function textsOf(lines: string): Texts {
+  const pairs = lines.split("\n").map((line, index) => [KEYS[index], line]);
+  return Object.fromEntries(pairs);
+}
+
+export const ENGLISH = `Chat
 Hi! Ask us anything. The answer appears right here.
 Write a message
 Open chat
@@ -83,7 +91,9 @@ Remove #
 Download
 Too large
 File type not accepted
-Too many files`,
+Too many files`;
+
+export const LANGUAGES: Readonly<Record<(typeof CODES)[number], string>> = {
   de: `Chat
 Hallo! Fragen Sie uns, was Sie möchten. Die Antwort erscheint gleich hier.
 Nachricht schreiben

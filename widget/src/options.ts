@@ -1,6 +1,7 @@
 /** What a page may choose: as a settings object, or in `data-*` attributes of the same names. */
 
-import { chooseLanguage, isRightToLeft, speak, type Texts } from "./texts.ts";
+import type { Texts } from "./languages.ts";
+import { chooseLanguage, isKnown, isRightToLeft, speak } from "./texts.ts";
 
 export type Mode = "popup" | "inline" | "full-page";
 
@@ -53,13 +54,13 @@ export interface Options {
 
 /** Throws a `TypeError` when the relay's address is missing or not one. */
 export function readOptions(settings: Settings): Options {
-  const { accent, lang } = settings;
-  const tags = [lang, document.documentElement.lang, ...navigator.languages];
-  const language = chooseLanguage(tags);
+  const { accent } = settings;
+  const wanted = wantedLanguage(settings);
+  const language = isKnown(wanted) ? wanted : "en";
   speak(language, ownTexts(settings));
   const isRtl = settings.dir ? settings.dir === "rtl" : isRightToLeft(language);
   return {
-    relay: relayAddress(settings.relay ?? ""),
+    relay: relayAddress(settings.relay),
     starters: listOf(settings.starters),
     hasSound: settings.sound !== undefined && String(settings.sound) !== "false",
     hasFeedback: settings.feedback !== "off",
@@ -72,6 +73,11 @@ export function readOptions(settings: Settings): Options {
     language,
     direction: isRtl ? "rtl" : "ltr",
   };
+}
+
+/** The language to speak once its words are known, a BCP 47 tag. */
+export function wantedLanguage({ lang }: Settings): string {
+  return chooseLanguage([lang, document.documentElement.lang, ...navigator.languages]);
 }
 
 /** The words that a page is likely to have of its own are settings by themselves. */
@@ -93,7 +99,8 @@ function oneOf<T extends string>(choices: readonly T[], text: string | undefined
   return choices.find((choice) => choice === text);
 }
 
-function relayAddress(text: string): string {
+/** Without a slash at its end; throws a `TypeError` when it is missing or no address. */
+export function relayAddress(text = ""): string {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url?.protocol !== "https:" && url?.protocol !== "http:") {
     throw new TypeError(`Postern: data-relay must be the address of a relay, not "${text}".`);

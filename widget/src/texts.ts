@@ -1,8 +1,6 @@
 /** The words the widget says. A page speaks one language, so there is one set of them. */
 
-import { KEYS, LANGUAGES } from "./languages.ts";
-
-export type Texts = Record<(typeof KEYS)[number], string>;
+import { CODES, ENGLISH, KEYS, type Texts, textsOf } from "./languages.ts";
 
 /** As `speak` has set them last. */
 export const texts = {} as Texts;
@@ -10,15 +8,31 @@ export const texts = {} as Texts;
 /** A BCP 47 tag, for numbers and dates. */
 export let language = "en";
 
-/** The first of these language tags that the widget has words for, else English. */
+const english = textsOf(ENGLISH);
+const known = new Map<string, Partial<Texts>>([["en", english]]);
+
+/** The first of these language tags that there are words for, else English. */
 export function chooseLanguage(tags: readonly (string | undefined)[]): string {
-  return tags.find((tag) => tag && Object.hasOwn(LANGUAGES, base(tag))) ?? "en";
+  const codes: readonly string[] = ["en", ...CODES];
+  return tags.find((tag) => tag && codes.includes(base(tag))) ?? "en";
 }
 
-/** Takes up a language that was chosen; the page's own words go before the widget's. */
+/** Whether the words of a language are here, and not only to be had. */
+export function isKnown(tag: string): boolean {
+  return known.has(base(tag));
+}
+
+/** Takes the words of a language as a relay sent them, and nothing but words. */
+export function learn(tag: string, words: unknown): void {
+  const found = Object(words);
+  const pairs = KEYS.map((key) => [key, found[key]]).filter(([, text]) => typeof text === "string");
+  known.set(base(tag), Object.fromEntries(pairs));
+}
+
+/** Takes up a language; the page's own words go before its, and English stands in for the rest. */
 export function speak(tag: string, own: Partial<Texts> = {}): void {
-  const lines = LANGUAGES[base(tag)]?.split("\n") ?? [];
-  for (const [index, key] of KEYS.entries()) texts[key] = own[key] ?? lines[index] ?? "";
+  const words = known.get(base(tag));
+  for (const key of KEYS) texts[key] = own[key] ?? words?.[key] ?? english[key];
   language = tag;
 }
 
@@ -35,6 +49,7 @@ export function isRightToLeft(tag: string): boolean {
   return base(tag) === "ar";
 }
 
-function base(tag: string): string {
+/** The file of a language is named so, too. */
+export function base(tag: string): string {
   return tag.toLowerCase().split("-", 1)[0] ?? "";
 }

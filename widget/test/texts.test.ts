@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { KEYS, LANGUAGES } from "../src/languages.ts";
-import { chooseLanguage, counted, speak, texts } from "../src/texts.ts";
+import { ENGLISH, KEYS, LANGUAGES, textsOf } from "../src/languages.ts";
+import { chooseLanguage, counted, learn, speak, texts } from "../src/texts.ts";
+
+for (const [language, lines] of Object.entries(LANGUAGES)) learn(language, textsOf(lines));
 
 test("every language has a text for everything", () => {
-  for (const [language, lines] of Object.entries(LANGUAGES)) {
+  for (const [language, lines] of Object.entries({ en: ENGLISH, ...LANGUAGES })) {
     assert.equal(lines.split("\n").length, KEYS.length, language);
     assert(
       lines.split("\n").every((line) => line.trim() === line && line !== ""),
@@ -14,7 +16,7 @@ test("every language has a text for everything", () => {
 });
 
 test("a text that counts has all the forms of its language", () => {
-  for (const language of Object.keys(LANGUAGES)) {
+  for (const language of ["en", ...Object.keys(LANGUAGES)]) {
     speak(language);
     const forms = texts.openUnread.split("~");
     const categories = new Set(
@@ -53,4 +55,19 @@ test("a page's own words go before the widget's", () => {
   assert.deepEqual([texts.title, texts.send], ["Fragen?", "Nachricht senden"]);
   speak("en");
   assert.equal(texts.title, "Chat");
+});
+
+test("words that are missing, or are none, are said in English", () => {
+  learn("pt", { title: "Conversa", send: { toString: "no" }, retry: 7, html: "<b>" });
+  speak("pt");
+  assert.deepEqual(
+    [texts.title, texts.send, texts.retry],
+    ["Conversa", "Send message", "Try again"],
+  );
+  assert.equal(Object.hasOwn(texts, "html"), false);
+  for (const nothing of [null, "words", ["Conversa"]]) {
+    learn("pt", nothing);
+    speak("pt");
+    assert.equal(texts.title, "Chat");
+  }
 });

@@ -1,7 +1,7 @@
-//! What a page loads: the widget, as a script and as a module.
+//! What a page loads: the widget, as a script and as a module, and its words in other languages.
 
 use axum::Router;
-use axum::extract::Query;
+use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -9,7 +9,8 @@ use serde::Deserialize;
 use tower_http::compression::CompressionLayer;
 
 use super::App;
-use crate::widget::{MODULE, SCRIPT, WidgetFile};
+use super::error::ApiError;
+use crate::widget::{MODULE, SCRIPT, TEXTS, WidgetFile};
 
 /// For an address that names a version: what is behind it never changes.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
@@ -20,7 +21,18 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/widget.js", get(async |asked, headers| send(&SCRIPT, &asked, &headers)))
         .route("/widget.mjs", get(async |asked, headers| send(&MODULE, &asked, &headers)))
+        .route("/widget/texts/{file}", get(show_texts))
         .layer(CompressionLayer::new())
+}
+
+async fn show_texts(
+    Path(file): Path<String>,
+    asked: Query<Asked>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let none = ApiError::NotFound("there are no texts in this language");
+    let file = TEXTS.get(file.as_str()).ok_or(none)?;
+    Ok(send(file, &asked, &headers))
 }
 
 #[derive(Deserialize)]
@@ -33,11 +45,12 @@ fn send(file: &WidgetFile, Query(asked): &Query<Asked>, headers: &HeaderMap) -> 
     let etag = format!("W/\"{}\"", file.version);
     let is_pinned = asked.v.as_ref() == Some(&file.version);
     let fixed = [
-        (header::CONTENT_TYPE, "text/javascript; charset=utf-8"),
+        (header::CONTENT_TYPE, file.media_type),
         (header::CACHE_CONTROL, if is_pinned { FOR_EVER } else { FOR_MINUTES }),
         (header::ETAG, &etag),
         (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
-        // A page of another origin may load neither a module nor what it has a hash of without it.
+        // A page of another origin may load neither a module, nor what it has a hash of, nor texts
+        // without it.
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     ];
     let seen = headers.get(header::IF_NONE_MATCH).map(HeaderValue::as_bytes);

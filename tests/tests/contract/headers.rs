@@ -13,11 +13,17 @@ async fn the_widget_is_sent_once_and_compressed() {
     let relay = TestRelay::start().await;
     let calls = relay.stranger_calls();
     let plain = reqwest::Client::builder().no_proxy().no_gzip().build().unwrap();
-    for path in ["/widget.js", "/widget.mjs"] {
+    let script = "text/javascript; charset=utf-8";
+    let files = [
+        ("/widget.js", script),
+        ("/widget.mjs", script),
+        ("/widget/texts/de.json", "application/json"),
+    ];
+    for (path, media_type) in files {
         let asked = &format!("/{path}");
         let whole = calls.get(asked).await;
         assert_eq!(whole.status, StatusCode::OK);
-        assert_eq!(whole.headers["content-type"], "text/javascript; charset=utf-8");
+        assert_eq!(whole.headers["content-type"], media_type);
         assert_eq!(whole.headers["x-content-type-options"], "nosniff");
         assert_eq!(whole.headers["access-control-allow-origin"], "*");
         assert!(!whole.body.is_empty());
@@ -56,6 +62,21 @@ async fn a_version_of_the_widget_is_kept_for_ever_and_only_that() {
     for path in ["//widget.js", "//widget.js?v=0", &format!("//widget.mjs?v={version}")] {
         assert_eq!(caching(path).await, "public, max-age=300", "{path}");
     }
+}
+
+#[tokio::test]
+async fn the_script_names_the_version_of_the_words_that_are_served_with_it() {
+    let relay = TestRelay::start().await;
+    let calls = relay.stranger_calls();
+    let script = String::from_utf8(calls.get("//widget.js").await.body).unwrap();
+    for language in ["ar", "de", "es", "fr", "ja", "pt", "zh"] {
+        let texts = calls.get(&format!("//widget/texts/{language}.json")).await;
+        let version = texts.headers["etag"].to_str().unwrap().split('"').nth(1).unwrap();
+        assert!(script.contains(version), "{language}");
+        let pinned = calls.get(&format!("//widget/texts/{language}.json?v={version}")).await;
+        assert_eq!(pinned.headers["cache-control"], "public, max-age=31536000, immutable");
+    }
+    assert_eq!(calls.get("//widget/texts/nl.json").await.status, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
