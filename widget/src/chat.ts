@@ -56,13 +56,13 @@ export class Chat {
   #listening = new AbortController();
 
   /** `relay` is the relay's address, without a slash at its end. */
-  constructor(relay: string, platform: Platform, signal: AbortSignal) {
-    this.#store = new Store(relay, platform.storage);
+  constructor(relay: string, site: string | undefined, platform: Platform, signal: AbortSignal) {
+    this.#store = new Store(relay, site, platform.storage);
     this.#clock = platform.clock ?? systemClock;
     this.#random = platform.random ?? Math.random;
     this.#locks = platform.locks;
     this.#signal = signal;
-    this.#client = new Client(relay, this.#clock);
+    this.#client = new Client(relay, site, this.#clock);
     this.#session = new SessionKeeper(this.#store);
     const { prefix } = this.#store;
     const { indexedDB } = platform;

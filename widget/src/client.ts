@@ -22,11 +22,13 @@ const JSON_BODY = { "Content-Type": "application/json" };
 
 export class Client {
   #base: string;
+  #site: string | undefined;
   #clock: Clock;
 
   /** `relay` is the relay's address, without a slash at its end. */
-  constructor(relay: string, clock: Clock) {
+  constructor(relay: string, site: string | undefined, clock: Clock) {
     this.#base = `${relay}/api/v1`;
+    this.#site = site;
     this.#clock = clock;
   }
 
@@ -49,7 +51,7 @@ export class Client {
     signal: AbortSignal,
   ): Promise<{ readonly file_id: string }> {
     const query = new URLSearchParams({ name: file.name });
-    const url = `${this.#base}/sessions/${session.id}/files?${query}`;
+    const url = this.#url(`/sessions/${session.id}/files?${query}`);
     const headers = { Authorization: `Bearer ${session.token}`, "Idempotency-Key": key };
     return unwrap(await sendBytes(url, headers, file, onProgress, signal));
   }
@@ -159,11 +161,17 @@ export class Client {
     }
   }
 
+  #url(path: string): string {
+    const url = new URL(this.#base + path);
+    if (this.#site) url.searchParams.set("site", this.#site);
+    return url.href;
+  }
+
   #fetch(path: string, init: RequestInit, token: string | undefined, signal: AbortSignal) {
     const headers = new Headers(init.headers);
     if (token) headers.set("Authorization", `Bearer ${token}`);
     const policy = { credentials: "omit", cache: "no-store" } as const;
-    return fetch(this.#base + path, { ...init, ...policy, headers, signal });
+    return fetch(this.#url(path), { ...init, ...policy, headers, signal });
   }
 }
 

@@ -8,6 +8,8 @@ export type Mode = "popup" | "inline" | "full-page";
 /** As the page gives it; what is missing is chosen for it. */
 export interface Settings {
   relay?: string | undefined;
+  /** The relay's name for the site that the page belongs to. */
+  site?: string | undefined;
   title?: string | undefined;
   greeting?: string | undefined;
   placeholder?: string | undefined;
@@ -37,6 +39,8 @@ export interface Settings {
 export interface Options {
   /** The relay's address, without a slash at its end. */
   readonly relay: string;
+  /** Absent where the relay knows by itself which site it serves. */
+  readonly site: string | undefined;
   readonly starters: readonly string[];
   readonly hasSound: boolean;
   readonly hasFeedback: boolean;
@@ -61,6 +65,7 @@ export function readOptions(settings: Settings): Options {
   const isRtl = settings.dir ? settings.dir === "rtl" : isRightToLeft(language);
   return {
     relay: relayAddress(settings.relay),
+    site: settings.site || undefined,
     starters: listOf(settings.starters),
     hasSound: settings.sound !== undefined && String(settings.sound) !== "false",
     hasFeedback: settings.feedback !== "off",

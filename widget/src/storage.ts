@@ -14,8 +14,9 @@ export class Store {
   /** What the backing storage refused to take: it lives as long as the page. */
   #refused = new Map<string, string | null>();
 
-  constructor(relay: string, backing: Backing) {
-    this.prefix = `postern:${relay}:`;
+  /** Each site of a relay has its own. */
+  constructor(relay: string, site: string | undefined, backing: Backing) {
+    this.prefix = site ? `postern:${relay}:${site}:` : `postern:${relay}:`;
     this.#backing = backing;
   }
 

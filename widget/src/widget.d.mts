@@ -4,6 +4,8 @@
 export interface Settings {
   /** The relay's address. */
   relay?: string;
+  /** The relay's name for the site that the page belongs to; needed where it serves several. */
+  site?: string;
   title?: string;
   greeting?: string;
   placeholder?: string;

@@ -51,13 +51,14 @@ export class Widget {
     this.#emit = emit;
     this.#hasSound = options.hasSound;
     this.#reopens = options.reopens;
-    this.#tab = new Store(options.relay, pageStorage("sessionStorage"));
+    const { relay, site } = options;
+    this.#tab = new Store(relay, site, pageStorage("sessionStorage"));
     const platform = {
       storage: pageStorage("localStorage"),
       indexedDB: () => indexedDB,
       locks: navigator.locks,
     };
-    this.#chat = new Chat(options.relay, platform, signal);
+    this.#chat = new Chat(relay, site, platform, signal);
     const chat = this.#chat;
     const { attachments } = chat;
     this.view = new View(

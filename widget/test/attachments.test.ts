@@ -180,7 +180,7 @@ test("a message whose files went to a session that is over fails, and names them
   submit(page, "look");
   await clock.sleeping(1_000);
   page.leave();
-  new Store(relay.address, device.storage).session = undefined;
+  new Store(relay.address, undefined, device.storage).session = undefined;
   const next = visit();
   await next.shows("look (failed)");
   assert.equal(next.chat.conversation.rows[0]?.error, "a.txt");

@@ -279,7 +279,7 @@ test("an unsent message whose session is over opens a new one, under a new key",
   page.chat.send("more");
   await clock.sleeping(1_000);
   page.leave();
-  new Store(relay.address, device.storage).session = undefined;
+  new Store(relay.address, undefined, device.storage).session = undefined;
   const next = visit();
   await next.shows("more (sent)");
   const [, first, last] = relay.called(POST);
@@ -293,7 +293,7 @@ test("a repeat stays the same though another session was opened meanwhile", asyn
   page.chat.send("hi");
   await clock.sleeping(1_000);
   relay.tokens.set("other", "secret");
-  new Store(relay.address, device.storage).session = { id: "other", token: "secret" };
+  new Store(relay.address, undefined, device.storage).session = { id: "other", token: "secret" };
   clock.advance(1_000);
   await page.shows("hi (sent)");
   assert.deepEqual(relay.called(POST)[1]?.body, { message: "hi" });
@@ -604,4 +604,25 @@ test("nothing runs on for a page that was left", async () => {
   const calls = relay.calls.length;
   clock.advance(60_000);
   assert.equal((await callsSoFar()).length, calls);
+});
+
+test("every call names the site, and each site of a relay has a conversation of its own", async () => {
+  const platform = { ...device, clock, locks };
+  const shop = new Page(relay.address, platform, "shop");
+  const club = new Page(relay.address, platform, "club");
+  pages.push(shop, club);
+  shop.chat.send("hi");
+  await shop.shows("hi (sent)");
+  await relay.until(() => relay.called(EVENTS).length === 1);
+  assert(relay.calls.every(({ query }) => query.get("site") === "shop"));
+  assert.equal(new Set(relay.calls.map(({ name }) => name)).size, 3);
+  await club.shows();
+  club.chat.send("hello");
+  await club.shows("hello (sent)");
+  assert.deepEqual(
+    relay.called(POST).map(({ query }) => query.get("site")),
+    ["shop", "club"],
+  );
+  assert.equal(relay.called(POST)[1]?.body.session_id, undefined);
+  assert.equal(relay.tokens.size, 2);
 });

@@ -26,7 +26,7 @@ export class Device {
   }
 
   store(): Store {
-    return new Store(RELAY, this.storage);
+    return new Store(RELAY, undefined, this.storage);
   }
 
   /** What a page load finds of the unsent messages. */

@@ -8,8 +8,8 @@ export class Page {
   #life = new AbortController();
 
   /** Jitter is always the whole delay, so that a retry waits for the clock. */
-  constructor(relay: string, platform: Platform) {
-    this.chat = new Chat(relay, { ...platform, random: () => 1 }, this.#life.signal);
+  constructor(relay: string, platform: Platform, site?: string) {
+    this.chat = new Chat(relay, site, { ...platform, random: () => 1 }, this.#life.signal);
     this.chat.start();
   }
 

@@ -9,22 +9,30 @@ const SESSION = { id: "s1", token: "t1" };
 
 test("what one store writes, the store of the next page reads", () => {
   const backing = new MemoryStorage();
-  const store = new Store(RELAY, backing);
+  const store = new Store(RELAY, undefined, backing);
   store.session = SESSION;
   store.seen = 3;
-  const next = new Store(RELAY, backing);
+  const next = new Store(RELAY, undefined, backing);
   assert.deepEqual([next.session, next.seen], [SESSION, 3]);
 });
 
 test("two relays on one page share nothing", () => {
   const backing = new MemoryStorage();
-  new Store(RELAY, backing).session = SESSION;
-  assert.equal(new Store("https://other.example", backing).session, undefined);
+  new Store(RELAY, undefined, backing).session = SESSION;
+  assert.equal(new Store("https://other.example", undefined, backing).session, undefined);
+});
+
+test("two sites of a relay share nothing", () => {
+  const backing = new MemoryStorage();
+  new Store(RELAY, "shop", backing).session = SESSION;
+  assert.equal(new Store(RELAY, "club", backing).session, undefined);
+  assert.equal(new Store(RELAY, undefined, backing).session, undefined);
+  assert.deepEqual(new Store(RELAY, "shop", backing).session, SESSION);
 });
 
 test("nothing is left behind of what is no more", () => {
   const backing = new MemoryStorage();
-  const store = new Store(RELAY, backing);
+  const store = new Store(RELAY, undefined, backing);
   store.session = SESSION;
   store.session = undefined;
   assert.equal(backing.size, 0);
@@ -32,7 +40,7 @@ test("nothing is left behind of what is no more", () => {
 
 test("a store that is cleared has nothing left", () => {
   const backing = new MemoryStorage();
-  const store = new Store(RELAY, backing);
+  const store = new Store(RELAY, undefined, backing);
   store.session = SESSION;
   store.earlierToken = "t0";
   store.seen = 3;
@@ -42,7 +50,7 @@ test("a store that is cleared has nothing left", () => {
 
 test("where the page may not store, everything lives as long as the page", () => {
   // Node 20 has no window, just as a page that may not touch it.
-  const store = new Store(RELAY, pageStorage("localStorage"));
+  const store = new Store(RELAY, undefined, pageStorage("localStorage"));
   store.session = SESSION;
   assert.deepEqual(store.session, SESSION);
   store.session = undefined;
@@ -51,19 +59,19 @@ test("where the page may not store, everything lives as long as the page", () =>
 
 test("a full storage still takes the newest value into memory", () => {
   const backing = new MemoryStorage();
-  const store = new Store(RELAY, backing);
+  const store = new Store(RELAY, undefined, backing);
   store.seen = 1;
   backing.isFull = true;
   store.seen = 2;
   assert.equal(store.seen, 2);
   backing.isFull = false;
   store.seen = 3;
-  assert.equal(new Store(RELAY, backing).seen, 3);
+  assert.equal(new Store(RELAY, undefined, backing).seen, 3);
 });
 
 test("what cannot be read counts as not there", () => {
   const backing = new MemoryStorage();
-  const store = new Store(RELAY, backing);
+  const store = new Store(RELAY, undefined, backing);
   backing.setItem(`${store.prefix}session`, "{");
   backing.setItem(`${store.prefix}seen`, '"many"');
   assert.deepEqual([store.session, store.seen], [undefined, 0]);
