@@ -43,7 +43,10 @@ interface Commands {
   show(): void;
   /** Takes the bubble away too, until `show`. */
   hide(): void;
-  /** Tells the agent who the visitor says to be. */
+  /**
+   * Tells who the visitor is: `token` is the word of the site's own server, for the relay to check;
+   * the rest goes to the agent as the page's.
+   */
   identify(visitor: Metadata | undefined): void;
   /** Changes settings; those not named stay. */
   update(settings: Settings): void;
@@ -90,6 +93,8 @@ export interface PosternEventMap {
   "postern:ready": CustomEvent<undefined>;
   "postern:open": CustomEvent<undefined>;
   "postern:close": CustomEvent<undefined>;
+  /** The relay does not take the visitor's token, or misses one: identify again. */
+  "postern:identity": CustomEvent<{ error: string }>;
   /** The visitor has sent a message. */
   "postern:send": CustomEvent<{ text: string }>;
   /** A reply has come in, or a notice. */

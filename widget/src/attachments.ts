@@ -3,6 +3,7 @@
 import type { Backoff } from "./backoff.ts";
 import type { Client } from "./client.ts";
 import type { Conversation } from "./conversation.ts";
+import type { Identity } from "./identity.ts";
 import { newKey } from "./keys.ts";
 import type { Exclusively } from "./lock.ts";
 import type { SessionKeeper } from "./session.ts";
@@ -38,6 +39,7 @@ export class Attachments extends EventTarget {
   #client: Client;
   #conversation: Conversation;
   #session: SessionKeeper;
+  #identity: Identity;
   #backoff: Backoff;
   #exclusively: Exclusively;
   #all: readonly Attachment[] = [];
@@ -50,6 +52,7 @@ export class Attachments extends EventTarget {
     client: Client,
     conversation: Conversation,
     session: SessionKeeper,
+    identity: Identity,
     backoff: Backoff,
     exclusively: Exclusively,
   ) {
@@ -57,6 +60,7 @@ export class Attachments extends EventTarget {
     this.#client = client;
     this.#conversation = conversation;
     this.#session = session;
+    this.#identity = identity;
     this.#backoff = backoff;
     this.#exclusively = exclusively;
   }
@@ -131,15 +135,19 @@ export class Attachments extends EventTarget {
   /** Tries once; what is not known to have been stored, or refused, is left to be tried again. */
   async #attempt({ key, file }: Attachment, signal: AbortSignal): Promise<void> {
     const { token } = this.#session;
+    const identity = this.#identity.shownIn(null);
     try {
-      const session = await this.#openSession(signal);
+      const session = await this.#openSession(identity, signal);
       const onProgress = (progress: number) => this.#revise(key, { progress, isRetrying: false });
       const { file_id } = await this.#client.upload(session, file, key, onProgress, signal);
       this.#backoff.reset();
       this.#stored(key, file_id, session);
     } catch (error) {
       if (signal.aborted) return;
-      if (!(error instanceof RelayError) || !error.isFinal) {
+      const isFinal = error instanceof RelayError && error.isFinal;
+      if (!isFinal || error.refusesIdentity) {
+        // The page is asked for another identity, and wakes this when it has one.
+        if (isFinal) this.#identity.refuse(identity, error.message);
         this.#revise(key, { progress: 0, isRetrying: true });
         await this.#backoff.wait(signal, retryAfterMs(error));
       } else if (error.refusesSession && token) this.#session.leave(token, error);
@@ -148,12 +156,14 @@ export class Attachments extends EventTarget {
   }
 
   /** The session that there is, else a new one. */
-  #openSession(signal: AbortSignal): Promise<Session> {
+  #openSession(identity: string | undefined, signal: AbortSignal): Promise<Session> {
     return this.#exclusively(async () => {
       const { current, token } = this.#session;
       if (current) return current;
-      const opened = await this.#client.openSession(this.#openingKey, token, signal);
+      const body = identity ? { identity } : {};
+      const opened = await this.#client.openSession(body, this.#openingKey, token, signal);
       signal.throwIfAborted();
+      this.#identity.take(identity, opened.session_id);
       this.#openingKey = newKey();
       const session = { id: opened.session_id, token: opened.session_token };
       this.#session.enter(session.id, session.token);

@@ -5,6 +5,7 @@ import { Backoff } from "./backoff.ts";
 import { Client } from "./client.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Conversation } from "./conversation.ts";
+import { Identity } from "./identity.ts";
 import { Inbox, type News } from "./inbox.ts";
 import { newKey } from "./keys.ts";
 import { exclusivelyAs, type Locks } from "./lock.ts";
@@ -43,6 +44,7 @@ export class Chat {
   #unsent: UnsentMessages;
   #session: SessionKeeper;
   #client: Client;
+  #identity: Identity;
   #clock: Clock;
   #random: () => number;
   #locks: Locks | undefined;
@@ -56,12 +58,19 @@ export class Chat {
   #listening = new AbortController();
 
   /** `relay` is the relay's address, without a slash at its end. */
-  constructor(relay: string, site: string | undefined, platform: Platform, signal: AbortSignal) {
+  constructor(
+    relay: string,
+    site: string | undefined,
+    platform: Platform,
+    signal: AbortSignal,
+    identity = new Identity(),
+  ) {
     this.#store = new Store(relay, site, platform.storage);
     this.#clock = platform.clock ?? systemClock;
     this.#random = platform.random ?? Math.random;
     this.#locks = platform.locks;
     this.#signal = signal;
+    this.#identity = identity;
     this.#client = new Client(relay, site, this.#clock);
     this.#session = new SessionKeeper(this.#store);
     const { prefix } = this.#store;
@@ -70,7 +79,7 @@ export class Chat {
     this.conversation = new Conversation(this.#store, this.#unsent);
     // Two that open a session at the same time would open two.
     const exclusively = exclusivelyAs(`${prefix}outbox`, platform.locks);
-    const needs = [this.#client, this.conversation, this.#session] as const;
+    const needs = [this.#client, this.conversation, this.#session, identity] as const;
     this.#outbox = new Outbox(...needs, this.#newBackoff(), exclusively);
     this.attachments = new Attachments(...needs, this.#newBackoff(), exclusively);
     this.#page = platform.page ?? PAGE;
@@ -86,6 +95,7 @@ export class Chat {
     this.attachments.addEventListener("change", goOn, { signal });
     this.#session.addEventListener("change", () => this.#changeSession(), { signal });
     this.#unsent.addEventListener("change", () => this.#takeUnsent());
+    identity.addEventListener("change", () => this.#takeIdentity(), { signal });
   }
 
   /** Restores the conversation and sends what an earlier page left unsent. */
@@ -96,6 +106,7 @@ export class Chat {
     this.#listen();
     this.#lostFiles.watch();
     this.#run();
+    this.#takeIdentity();
   }
 
   /** `metadata` goes along with the message, and so do files. */
@@ -170,6 +181,12 @@ export class Chat {
     await this.conversation.sync();
     this.#lostFiles.watch();
     this.#run();
+  }
+
+  #takeIdentity(): void {
+    if (!this.#identity.token) return;
+    this.#outbox.runIdentified(this.#signal);
+    this.attachments.wake();
   }
 
   #run(): void {

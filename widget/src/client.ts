@@ -38,8 +38,13 @@ export class Client {
   }
 
   /** Opens a session without a message; repeated with the same key, it opens the same one. */
-  openSession(key: string, token: string | undefined, signal: AbortSignal) {
-    return this.#post<SessionOpened>("/sessions", {}, key, token, signal);
+  openSession(
+    body: Pick<NewMessage, "identity">,
+    key: string,
+    token: string | undefined,
+    signal: AbortSignal,
+  ) {
+    return this.#post<SessionOpened>("/sessions", body, key, token, signal);
   }
 
   /** Stores a file, to go with a message; repeating it with the same key is harmless. */
@@ -105,10 +110,10 @@ export class Client {
       const head = this.#fetch(`/sessions/${session.id}/events`, { headers }, session.token, both);
       const response = await within(this.#clock, FIRST_BYTE_TIMEOUT_MS, head);
       if (!response.ok) await unwrap(response);
-      if (!response.headers.get("Content-Type")?.startsWith("text/event-stream")) {
-        throw new TypeError("The answer is not an event stream.");
+      const type = response.headers.get("Content-Type");
+      if (!type?.startsWith("text/event-stream") || !response.body) {
+        throw new TypeError("The answer is not a stream.");
       }
-      if (!response.body) throw new TypeError("This browser does not stream answers.");
       const reader = response.body.getReader();
       const first = await within(this.#clock, FIRST_BYTE_TIMEOUT_MS, reader.read());
       return this.#read(reader, first, closing);

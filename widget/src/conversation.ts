@@ -170,10 +170,10 @@ export class Conversation extends EventTarget {
   }
 
   /** Notes that a message was refused for good. */
-  fail(key: string, error: string): void {
+  fail(key: string, error: string, reason: Pick<Unsent, "isUnidentified"> = {}): void {
     this.#delay = undefined;
     if (this.#settled(key)) return;
-    const message = this.#revise(key, (unsent) => ({ ...unsent, error }));
+    const message = this.#revise(key, (unsent) => ({ ...unsent, error, ...reason }));
     if (!message) return;
     this.#rows = this.#rows.map((row) => (row.name === key ? unsentRow(message) : row));
     this.#changed();
@@ -202,6 +202,11 @@ export class Conversation extends EventTarget {
     const { text, metadata, files } = message;
     if (text || files?.length) this.add(text, metadata, files);
     else this.#changed();
+  }
+
+  /** Sends once more what was refused for want of an identity. */
+  retryUnidentified(): void {
+    for (const { key, isUnidentified } of this.#unsent.all) if (isUnidentified) this.retry(key);
   }
 
   /** Takes what the visitor thinks of a reply, to be sent; null takes back what was said before. */
@@ -318,6 +323,12 @@ export class Conversation extends EventTarget {
     this.unsentRatings.clear();
     this.hasEarlier = false;
     this.#store.seen = 0;
+    this.#changed();
+  }
+
+  /** Shows no more what was said in sessions that are over: it is not this visitor's. */
+  forgetPast(): void {
+    this.#past = [];
     this.#changed();
   }
 

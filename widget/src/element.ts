@@ -1,5 +1,6 @@
 /** The custom element: attributes, shadow root, life cycle, and what a page may do with it. */
 
+import { Identity } from "./identity.ts";
 import { readOptions, relayAddress, type Settings, wantedLanguage } from "./options.ts";
 import { ownSheet, sheet } from "./styles.ts";
 import { isKnown } from "./texts.ts";
@@ -24,6 +25,7 @@ export class PosternChat extends HTMLElement {
   #updates: Settings = {};
   #context: Metadata | undefined;
   #visitor: Metadata | undefined;
+  #identity = new Identity();
   /** Ends everything that runs for this element; absent while it is on no page. */
   #life: AbortController | undefined;
   /** Absent until there are words for it, too. */
@@ -34,6 +36,13 @@ export class PosternChat extends HTMLElement {
   /** What the visitor was at when the element last left a page. */
   #left: ViewState | undefined;
   #attachments: Widget["attachments"] = [];
+
+  constructor() {
+    super();
+    this.#identity.addEventListener("refused", (event) => {
+      if (event instanceof CustomEvent) this.#emit("identity", { error: event.detail });
+    });
+  }
 
   connectedCallback(): void {
     this.#start();
@@ -67,9 +76,11 @@ export class PosternChat extends HTMLElement {
     this.hidden = true;
   }
 
-  /** Tells the agent who the visitor says to be. */
-  identify(visitor: Metadata | undefined): void {
-    this.#visitor = visitor;
+  /** Tells the relay by a `token` who the visitor is, and the agent who the page says it is. */
+  identify(visitor: Metadata = {}): void {
+    const { token, ...claims } = visitor;
+    this.#visitor = Object.keys(claims).length > 0 ? claims : undefined;
+    this.#identity.token = typeof token === "string" ? token : undefined;
   }
 
   /** Goes along with the messages that follow, in place of what was set before. */
@@ -121,7 +132,7 @@ export class PosternChat extends HTMLElement {
   #show(signal: AbortSignal): void {
     const options = readOptions(this.#settings);
     const emit = this.#emit.bind(this);
-    const widget = new Widget(options, () => this.#metadata, emit, signal);
+    const widget = new Widget(options, () => this.#metadata, this.#identity, emit, signal);
     this.#widget = widget;
     this.#root.adoptedStyleSheets = [sheet, ownSheet(options)];
     this.#root.replaceChildren(...widget.view.nodes);

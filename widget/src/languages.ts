@@ -1,52 +1,54 @@
 /**
- * What the widget says, in each language, one text a line, in the order of `KEYS`. Where a text
- * counts, its forms stand side by side: for one, two, few, many, and for all other numbers the last.
- * A `#` stands for the number, or for the name of a file.
+ * What the widget says, in each language; in all but English one text a line, in English's order. Where
+ * a text counts, its forms stand side by side: for one, two, few, many, and for all other numbers the
+ * last. A `#` stands for the number, or for the name of a file.
  */
 
-export const KEYS = [
-  "title",
-  "greeting",
-  "placeholder",
-  "open",
-  "openUnread",
-  "close",
-  "log",
-  "earlier",
-  "latest",
-  "send",
-  "retry",
-  "copy",
-  "copied",
-  "stop",
-  "stopping",
-  "stopped",
-  "retrying",
-  "away",
+export const ENGLISH = {
+  title: "Chat",
+  greeting: "Hi! Ask us anything. The answer appears right here.",
+  placeholder: "Write a message",
+  open: "Open chat",
+  openUnread: "Open chat, # new message~Open chat, # new messages",
+  close: "Close chat",
+  log: "Conversation",
+  earlier: "Show earlier messages",
+  latest: "Jump to latest",
+  send: "Send message",
+  retry: "Try again",
+  copy: "Copy",
+  copied: "Copied",
+  stop: "Stop",
+  stopping: "Stopping…",
+  stopped: "Stopped",
+  retrying: "Trying again…",
+  away: "We are away right now. Your message is kept and answered when we are back.",
   // Said before each message to those who cannot see which side it is on.
-  "visitor",
-  "agent",
-  "operator",
-  "system",
-  "draft",
-  "sending",
-  "sent",
-  "failed",
-  "quickReplies",
+  visitor: "You said:",
+  agent: "Reply:",
+  operator: "Reply:",
+  system: "Notice:",
+  draft: "Reply so far:",
+  sending: "Sending…",
+  sent: "Sent",
+  failed: "Not sent:",
+  quickReplies: "Suggested answers",
   // What can be said of a reply.
-  "up",
-  "down",
-  "attach",
-  "attached",
-  "remove",
-  "download",
+  up: "Helpful",
+  down: "Not helpful",
+  attach: "Attach files",
+  attached: "# attached",
+  remove: "Remove #",
+  download: "Download",
   // Why a file is not sent.
-  "tooLarge",
-  "notTaken",
-  "tooMany",
-] as const;
+  tooLarge: "Too large",
+  notTaken: "File type not accepted",
+  tooMany: "Too many files",
+};
 
-export type Texts = Record<(typeof KEYS)[number], string>;
+export type Texts = typeof ENGLISH;
+
+export const KEYS = Object.keys(ENGLISH) as readonly (keyof Texts)[];
 
 /** The languages that are not in the script but files of their own, by their codes in BCP 47. */
 export const CODES = ["de", "fr", "es", "pt", "ar", "zh", "ja"] as const;
@@ -55,43 +57,6 @@ export function textsOf(lines: string): Texts {
   const pairs = lines.split("\n").map((line, index) => [KEYS[index], line]);
   return Object.fromEntries(pairs);
 }
-
-export const ENGLISH = `Chat
-Hi! Ask us anything. The answer appears right here.
-Write a message
-Open chat
-Open chat, # new message~Open chat, # new messages
-Close chat
-Conversation
-Show earlier messages
-Jump to latest
-Send message
-Try again
-Copy
-Copied
-Stop
-Stopping…
-Stopped
-Trying again…
-We are away right now. Your message is kept and answered when we are back.
-You said:
-Reply:
-Reply:
-Notice:
-Reply so far:
-Sending…
-Sent
-Not sent:
-Suggested answers
-Helpful
-Not helpful
-Attach files
-# attached
-Remove #
-Download
-Too large
-File type not accepted
-Too many files`;
 
 export const LANGUAGES: Readonly<Record<(typeof CODES)[number], string>> = {
   de: `Chat

@@ -3,6 +3,7 @@
 import type { Backoff } from "./backoff.ts";
 import type { Client } from "./client.ts";
 import type { Conversation } from "./conversation.ts";
+import type { Identity } from "./identity.ts";
 import type { Exclusively } from "./lock.ts";
 import type { SessionKeeper } from "./session.ts";
 import type { Unsent } from "./unsent.ts";
@@ -12,6 +13,7 @@ export class Outbox {
   #client: Client;
   #conversation: Conversation;
   #session: SessionKeeper;
+  #identity: Identity;
   #backoff: Backoff;
   #exclusively: Exclusively;
   #isRunning = false;
@@ -20,12 +22,14 @@ export class Outbox {
     client: Client,
     conversation: Conversation,
     session: SessionKeeper,
+    identity: Identity,
     backoff: Backoff,
     exclusively: Exclusively,
   ) {
     this.#client = client;
     this.#conversation = conversation;
     this.#session = session;
+    this.#identity = identity;
     this.#backoff = backoff;
     this.#exclusively = exclusively;
   }
@@ -39,6 +43,17 @@ export class Outbox {
     } finally {
       this.#isRunning = false;
     }
+  }
+
+  /** Sends what was refused for want of an identity; no other tab does so at the same time. */
+  async runIdentified(signal: AbortSignal): Promise<void> {
+    await this.#exclusively(async () => {
+      await this.#conversation.sync();
+      // What was refused in the meantime is not to be shown once more.
+      if (this.#identity.token) this.#conversation.retryUnidentified();
+      await this.#conversation.sync();
+    });
+    await this.run(signal);
   }
 
   /** Retries at once whatever is waiting to be retried. */
@@ -74,22 +89,32 @@ export class Outbox {
     await this.#conversation.sync();
 
     const token = this.#session.token;
+    const identity = this.#identity.shownIn(addressee);
     const body = {
       ...(addressee !== null && { session_id: addressee }),
       message: text,
       ...(files && { files: files.map(({ id }) => id) }),
       ...(metadata && { metadata }),
+      ...(identity && { identity }),
     };
     try {
       const accepted = await this.#client.post(body, key, token, signal);
       // Who has left by now is not to be taken back into the session; the message goes out again.
       signal.throwIfAborted();
+      this.#identity.take(identity, accepted.session_id);
       this.#session.enter(accepted.session_id, accepted.session_token);
       this.#conversation.confirm(key, accepted.message_id);
     } catch (error) {
       if (!(error instanceof RelayError) || !error.isFinal) throw error;
-      if (!error.refusesSession || !token) return this.#conversation.fail(key, error.message);
+      const { message: sentence } = error;
+      if (error.refusesIdentity) {
+        const isRefused = this.#identity.refuse(identity, sentence);
+        if (isRefused) this.#conversation.fail(key, sentence, { isUnidentified: true });
+        return;
+      }
+      if (!error.refusesSession || !token) return this.#conversation.fail(key, sentence);
       this.#session.leave(token, error);
+      if (error.isOtherVisitor) this.#conversation.forgetPast();
       this.#conversation.readdress(key);
     }
   }

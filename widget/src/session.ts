@@ -34,8 +34,8 @@ export class SessionKeeper extends EventTarget {
   /** Leaves the session whose token the relay refuses, unless that was done already. */
   leave(token: string, error: RelayError): void {
     if (this.token !== token) return;
-    // A 403 means a good token for another session: it still tells who is coming back.
-    const isGood = error.status === 403 && this.current !== undefined;
+    // Most 403 mean a good token for another session: it still tells who is coming back.
+    const isGood = error.status === 403 && !error.isOtherVisitor && this.current !== undefined;
     this.#store.earlierToken = isGood ? token : undefined;
     this.#store.session = undefined;
     this.sync();

@@ -1,6 +1,6 @@
 /** The words the widget says. A page speaks one language, so there is one set of them. */
 
-import { CODES, ENGLISH, KEYS, type Texts, textsOf } from "./languages.ts";
+import { CODES, ENGLISH, KEYS, type Texts } from "./languages.ts";
 
 /** As `speak` has set them last. */
 export const texts = {} as Texts;
@@ -8,8 +8,7 @@ export const texts = {} as Texts;
 /** A BCP 47 tag, for numbers and dates. */
 export let language = "en";
 
-const english = textsOf(ENGLISH);
-const known = new Map<string, Partial<Texts>>([["en", english]]);
+const known = new Map<string, Partial<Texts>>([["en", ENGLISH]]);
 
 /** The first of these language tags that there are words for, else English. */
 export function chooseLanguage(tags: readonly (string | undefined)[]): string {
@@ -32,7 +31,7 @@ export function learn(tag: string, words: unknown): void {
 /** Takes up a language; the page's own words go before its, and English stands in for the rest. */
 export function speak(tag: string, own: Partial<Texts> = {}): void {
   const words = known.get(base(tag));
-  for (const key of KEYS) texts[key] = own[key] ?? words?.[key] ?? english[key];
+  for (const key of KEYS) texts[key] = own[key] ?? words?.[key] ?? ENGLISH[key];
   language = tag;
 }
 

@@ -26,6 +26,8 @@ export interface Unsent {
   readonly addressee?: string | null;
   /** Why it will not be sent by itself any more. */
   readonly error?: string;
+  /** Whether it will be, once the visitor is identified. */
+  readonly isUnidentified?: true;
 }
 
 /**

@@ -3,6 +3,7 @@
 import type { Attachment } from "./attachments.ts";
 import { Chat } from "./chat.ts";
 import { oncePerFrame } from "./frame.ts";
+import type { Identity } from "./identity.ts";
 import type { Options } from "./options.ts";
 import { chime } from "./sound.ts";
 import { pageStorage, Store } from "./storage.ts";
@@ -22,6 +23,8 @@ export interface Events {
   message: Pick<Entry, "id" | "role" | "text" | "timestamp">;
   /** The visitor has rated a reply, or, with null, taken that back. */
   feedback: { id: number; rating: Rating | null };
+  /** The relay does not take the visitor's token, or misses one; the page is to identify again. */
+  identity: { error: string };
   /** How many replies the visitor has not seen. */
   unread: { count: number };
 }
@@ -44,6 +47,7 @@ export class Widget {
   constructor(
     options: Options,
     metadata: () => Metadata | undefined,
+    identity: Identity,
     emit: Emit,
     signal: AbortSignal,
   ) {
@@ -58,7 +62,7 @@ export class Widget {
       indexedDB: () => indexedDB,
       locks: navigator.locks,
     };
-    this.#chat = new Chat(relay, site, platform, signal);
+    this.#chat = new Chat(relay, site, platform, signal, identity);
     const chat = this.#chat;
     const { attachments } = chat;
     this.view = new View(

@@ -59,6 +59,8 @@ export interface NewMessage {
   /** The ids of files that the relay has stored in this session. */
   readonly files?: readonly string[];
   readonly metadata?: Metadata;
+  /** A token of the site's server that says who the visitor is. */
+  readonly identity?: string;
 }
 
 export interface Accepted {
@@ -101,7 +103,17 @@ export class RelayError extends Error {
 
   /** The relay no longer accepts the session's token. */
   get refusesSession(): boolean {
-    return (this.status === 401 || this.status === 403) && this.type !== "";
+    return this.#isForbidden && this.type !== "" && !this.refusesIdentity;
+  }
+
+  /** The relay does not believe, or misses, the word of the site's server on who the visitor is. */
+  get refusesIdentity(): boolean {
+    return this.type === "invalid_identity";
+  }
+
+  /** The session is that of somebody else, who used this device before. */
+  get isOtherVisitor(): boolean {
+    return this.type === "other_visitor";
   }
 
   /** The relay takes the call later. */
@@ -112,8 +124,12 @@ export class RelayError extends Error {
   /** The same call would get the same answer again. */
   get isFinal(): boolean {
     const { status } = this;
-    if (status === 401 || status === 403) return this.refusesSession;
+    if (this.#isForbidden) return this.type !== "";
     return status >= 400 && status < 500 && status !== 408 && status !== 425 && !this.asksToWait;
+  }
+
+  get #isForbidden(): boolean {
+    return this.status === 401 || this.status === 403;
   }
 }
 

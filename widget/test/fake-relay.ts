@@ -20,6 +20,7 @@ export interface Call {
   readonly body: {
     session_id?: string;
     message?: string;
+    identity?: string;
     files?: string[];
     rating?: Rating | null;
   };

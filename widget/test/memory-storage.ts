@@ -8,6 +8,10 @@ export class MemoryStorage {
     return this.#items.size;
   }
 
+  get texts(): string[] {
+    return [...this.#items.values()];
+  }
+
   getItem(key: string): string | null {
     return this.#items.get(key) ?? null;
   }

@@ -2,14 +2,17 @@
 
 import type { Activity } from "../src/activity.ts";
 import { Chat, type Platform } from "../src/chat.ts";
+import { Identity } from "../src/identity.ts";
 
 export class Page {
   readonly chat: Chat;
+  readonly identity = new Identity();
   #life = new AbortController();
 
   /** Jitter is always the whole delay, so that a retry waits for the clock. */
   constructor(relay: string, platform: Platform, site?: string) {
-    this.chat = new Chat(relay, site, { ...platform, random: () => 1 }, this.#life.signal);
+    const signal = this.#life.signal;
+    this.chat = new Chat(relay, site, { ...platform, random: () => 1 }, signal, this.identity);
     this.chat.start();
   }
 
