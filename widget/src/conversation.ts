@@ -111,9 +111,13 @@ export class Conversation extends EventTarget {
     this.#changed();
   }
 
-  /** The message to be sent next, if any; one that waits for its files lets none overtake it. */
+  /**
+   * The message to be sent next, if any; one that waits for its files lets none overtake it. One that
+   * was begun goes before an older one of another tab: two that name no session would open two.
+   */
   next(): Unsent | undefined {
-    const message = this.#unsent.all.find(({ error }) => error === undefined);
+    const waiting = this.#unsent.all.filter(({ error }) => error === undefined);
+    const message = waiting.find(({ addressee }) => addressee !== undefined) ?? waiting[0];
     return message?.files?.some(({ page }) => page) ? undefined : message;
   }
 

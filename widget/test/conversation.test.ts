@@ -54,6 +54,18 @@ test("messages are sent in the order they were written", () => {
   assert.deepEqual(sent, ["a", "b", "c"]);
 });
 
+test("what was begun is finished, before an older message of another tab", async () => {
+  conversation.add("begun");
+  conversation.address(nextKey(), null);
+  const other = device.unsent();
+  other.add({ key: "k1", text: "older", at: new Date(0).toISOString(), after: 0 });
+  await other.sync();
+  await conversation.sync();
+  assert.equal(conversation.next()?.text, "begun");
+  conversation.confirm(nextKey(), 1);
+  assert.equal(conversation.next()?.text, "older");
+});
+
 test("every change is told", () => {
   let changes = 0;
   conversation.addEventListener("change", () => changes++);
