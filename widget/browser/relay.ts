@@ -1,6 +1,6 @@
 /** The real relay with its SQLite file, and what its operator can see. */
 
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Entry } from "../src/wire.ts";
 import { ADMIN_KEY, Process } from "./process.ts";
@@ -10,6 +10,8 @@ export interface Limits {
   readonly maxFileBytes?: number;
   readonly maxAttempts?: number;
   readonly awayAfterSeconds?: number;
+  /** With which the site's own server says who its visitors are. */
+  readonly identitySecret?: string;
 }
 
 /** One database and one address; the process behind them may go and come back. */
@@ -65,6 +67,12 @@ export class Relay {
     return data.sessions[0].ratings;
   }
 
+  /** Who the visitor of the only session there is, is known to be. */
+  async visitor(): Promise<{ readonly state: string; readonly sub?: string }> {
+    const { data } = await (await this.#ask("/api/v1/sessions")).json();
+    return data.sessions[0].visitor;
+  }
+
   async sessionIds(): Promise<string[]> {
     const { data } = await (await this.#ask("/api/v1/sessions")).json();
     return data.sessions.map(({ id }: { id: string }) => id);
@@ -100,6 +108,12 @@ async function serve(folder: string, listen: string, limits: Limits): Promise<[P
   if (limits.maxFileBytes) args.push("--max-file-bytes", String(limits.maxFileBytes));
   if (limits.maxAttempts) args.push("--max-attempts", String(limits.maxAttempts));
   if (limits.awayAfterSeconds) args.push("--away-after", String(limits.awayAfterSeconds));
+  if (limits.identitySecret) {
+    const [config, secret] = [join(folder, "relay.toml"), join(folder, "identity.secret")];
+    await writeFile(secret, limits.identitySecret, { mode: 0o600 });
+    await writeFile(config, `[[site]]\nid = "shop"\nidentity_key_files = ["${secret}"]\n`);
+    args.push("--config", config);
+  }
   const process = Process.start("postern-relay", args);
   const line = await process.lineWith("listening on http://");
   return [process, line.slice(line.indexOf("http://")).trim()];
