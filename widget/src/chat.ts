@@ -146,11 +146,6 @@ export class Chat {
     this.#rater?.run(this.#listeningSignal);
   }
 
-  /** Whether this tab is the one to tell the visitor what all tabs know. */
-  get isLeading(): boolean {
-    return this.#inbox?.isLeading ?? false;
-  }
-
   /** Loads the page of the transcript before the oldest entry; throws when it cannot be had. */
   async loadEarlier(): Promise<void> {
     await this.#inbox?.loadEarlier(this.#listening.signal);

@@ -89,11 +89,6 @@ export class Inbox {
     }
   }
 
-  /** Whether it is this tab that the relay talks to. */
-  get isLeading(): boolean {
-    return this.#tabs.isLeading;
-  }
-
   /** Connects at once instead of waiting for the next try, or sees to it that another tab does. */
   wake(): void {
     this.#backoff.wake();

@@ -47,10 +47,6 @@ export class Tabs<News> {
     this.#channel = channel;
   }
 
-  get isLeading(): boolean {
-    return this.#lead !== undefined;
-  }
-
   /** Tells the others, if this tab leads. */
   tell(news: News): void {
     if (this.#lead) this.#channel?.postMessage(news);

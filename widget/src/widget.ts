@@ -5,7 +5,7 @@ import { Chat } from "./chat.ts";
 import { oncePerFrame } from "./frame.ts";
 import type { Identity } from "./identity.ts";
 import type { Options } from "./options.ts";
-import { chime } from "./sound.ts";
+import { bell } from "./sound.ts";
 import { pageStorage, Store } from "./storage.ts";
 import { PageTitle } from "./title.ts";
 import type { UnsentFile } from "./unsent.ts";
@@ -37,7 +37,8 @@ export class Widget {
   #emit: Emit;
   #metadata: () => Metadata | undefined;
   #title = new PageTitle();
-  #hasSound: boolean;
+  /** Absent where replies are not to be heard. */
+  #ring: (() => void) | undefined;
   /** What only this tab knows. */
   #tab: Store;
   #reopens: boolean;
@@ -53,9 +54,10 @@ export class Widget {
   ) {
     this.#metadata = metadata;
     this.#emit = emit;
-    this.#hasSound = options.hasSound;
+    const { relay, site, hasSound } = options;
+    const bellName = `postern:${relay}:${site}:sound`;
+    if (hasSound) this.#ring = bell(bellName, navigator.locks, signal);
     this.#reopens = options.reopens;
-    const { relay, site } = options;
     this.#tab = new Store(relay, site, pageStorage("sessionStorage"));
     const platform = {
       storage: pageStorage("localStorage"),
@@ -168,6 +170,6 @@ export class Widget {
     if (!(event instanceof CustomEvent)) return;
     const { id, role, text, timestamp }: Entry = event.detail;
     this.#emit("message", { id, role, text, timestamp });
-    if (this.#hasSound && this.#chat.isLeading) chime();
+    this.#ring?.();
   }
 }
