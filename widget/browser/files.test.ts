@@ -105,6 +105,7 @@ scene("a picture is fetched when it comes into view, and not before", async (sta
   visitor.page.on("request", (request) => {
     if (/\/files\//.test(request.url())) fetched.push(request.method());
   });
+  await visitor.close();
   await visitor.page.reload();
   await visitor.seesBubble("Open chat", { dot: false });
   await visitor.widget.getByText("Here", { exact: true }).waitFor({ state: "attached" });
