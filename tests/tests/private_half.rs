@@ -120,7 +120,7 @@ async fn doctor_finds_everything_well_and_exits_0() {
 async fn doctor_names_an_agent_that_listens_and_exits_1() {
     let relay = TestRelay::start().await;
     let listens = "exec node -e 'require(\"net\").createServer().listen(0, \"127.0.0.1\", () => \
-                   setTimeout(() => { console.log(\"hi\"); process.exit() }, 400))'";
+                   setTimeout(() => { console.log(\"hi\"); process.exit() }, 1500))'";
     let findings = doctor(&relay, &["--agent", "exec", "--exec", listens], false).await;
     let sockets = findings.iter().find(|finding| finding["check"] == "sockets").unwrap();
     assert_eq!(sockets["ok"], false);
