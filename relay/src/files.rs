@@ -5,13 +5,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, BodyDataStream};
+use axum::body::BodyDataStream;
 use futures_util::StreamExt;
 use postern_shared::FileId;
 use sha2::{Digest, Sha256};
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt;
 use tokio::time::{self, Instant};
+
+/// How long the rest of a refused body is read.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// How long a sender may pause.
 const PAUSE: Duration = Duration::from_secs(20);
@@ -76,16 +79,15 @@ impl Files {
     pub(crate) async fn receive(
         &self,
         id: &FileId,
-        body: Body,
+        pieces: &mut BodyDataStream,
         max_bytes: u64,
     ) -> Result<Incoming, ReceiveError> {
         let path = self.folder.join(format!("{id}{UNFINISHED}"));
         let file = private_file(&path).await?;
         let (hash, head) = (Sha256::new(), Vec::new());
         let mut incoming = Incoming { path, file, hash, head, size_bytes: 0 };
-        let mut pieces = body.into_data_stream();
         let begun = Instant::now();
-        while let Some(piece) = next_piece(&mut pieces, begun + due(&incoming)).await? {
+        while let Some(piece) = next_piece(pieces, begun + due(&incoming)).await? {
             incoming.size_bytes += piece.len() as u64;
             if incoming.size_bytes > max_bytes {
                 return Err(ReceiveError::TooLarge);
@@ -163,6 +165,13 @@ fn remove_unfinished(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Reads what else comes of a body that is refused, for a while: a sender that is cut off in the
+/// middle may never see why, and send it all again.
+pub(crate) async fn read_off(pieces: &mut BodyDataStream) {
+    let rest = async { while let Some(Ok(_)) = pieces.next().await {} };
+    let _ = time::timeout(LINGER, rest).await;
+}
+
 /// When, counted from a file's beginning, more of it must have come.
 fn due(incoming: &Incoming) -> Duration {
     PAUSE + Duration::from_secs(incoming.size_bytes / SLOWEST)
@@ -190,6 +199,8 @@ async fn private_file(path: &Path) -> io::Result<File> {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+
     use super::*;
 
     /// Sends so many bytes every ten seconds.
@@ -201,7 +212,8 @@ mod tests {
             Ok::<_, io::Error>(vec![0; bytes])
         });
         let id = "a-file".parse().unwrap();
-        let received = files.receive(&id, Body::from_stream(pieces), 1 << 30).await;
+        let received =
+            files.receive(&id, &mut Body::from_stream(pieces).into_data_stream(), 1 << 30).await;
         received.map(|incoming| incoming.size_bytes)
     }
 

@@ -476,3 +476,16 @@ async fn a_message_whose_file_is_lost_at_the_relay_is_given_up_and_the_operator_
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
+
+#[tokio::test]
+async fn a_sender_of_a_large_file_that_is_refused_is_told_why() {
+    let relay = TestRelay::start().await;
+    let visitor = opened(&relay.stranger_calls()).await;
+    let large = vec![0; 30_000_000];
+    for _ in 0..3 {
+        let refused = visitor.send("large.txt", "text/plain", &large).await;
+        assert_eq!(refused.failure().kind, ErrorType::PayloadTooLarge);
+        let refused = visitor.send("large.html", "text/html", &large).await;
+        assert_eq!(refused.failure().kind, ErrorType::InvalidRequest);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -20,7 +20,7 @@ use super::extract::{
     Bearer, FilePath, IdempotencyKeyHeader, OTHER_KEY, Query, SessionPath, refuse_encoded,
 };
 use super::reply::ok;
-use crate::files::{Incoming, ReceiveError};
+use crate::files::{self, Incoming, ReceiveError};
 use crate::secret;
 use crate::store::{IdempotencyKey, NewFile, SessionKey, StoreError};
 
@@ -45,29 +45,55 @@ pub(super) async fn upload_file(
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
     request: Request,
 ) -> Result<Response, ApiError> {
-    check_name(&query.name)?;
-    let media_type = media_type(request.headers(), &app)?;
-    refuse_encoded(request.headers())?;
-    let (session, by) = sender(&app, session, bearer).await?;
-    let id = fresh_id()?;
-    let mut incoming = receive(&app, &id, request.into_body()).await?;
-    check_content(&incoming, &media_type)?;
-    fault::point("relay: file written, not named");
-    app.files.finish(&mut incoming).await.map_err(disk)?;
-    fault::point("relay: file named, not stored");
-    let file = File { id, name: query.name, media_type, size_bytes: incoming.size_bytes };
-    let new = NewFile {
-        file: file.clone(),
-        session,
-        by,
-        digest: incoming.digest(),
-        idempotency: key.as_deref().map(|key| idempotency(by, key)),
-        max_waiting: 2 * app.limits.max_files_per_message,
-    };
-    let file_id = store(&app, new, incoming).await?;
-    fault::point("relay: file stored, answer not sent");
-    let File { name, media_type, size_bytes, .. } = file;
-    Ok(ok("File stored", FileStored { file_id, name, media_type, size_bytes }))
+    let (head, body) = request.into_parts();
+    let mut body = body.into_data_stream();
+    let upload = Upload { session, bearer, name: query.name, key };
+    let outcome = upload.take(&app, &head.headers, &mut body).await;
+    if outcome.is_err() {
+        files::read_off(&mut body).await;
+    }
+    outcome
+}
+
+/// A file on its way in, before its bytes.
+struct Upload {
+    session: SessionId,
+    bearer: Bearer,
+    name: String,
+    key: Option<String>,
+}
+
+impl Upload {
+    async fn take(
+        self,
+        app: &App,
+        headers: &HeaderMap,
+        body: &mut BodyDataStream,
+    ) -> Result<Response, ApiError> {
+        check_name(&self.name)?;
+        let media_type = media_type(headers, app)?;
+        refuse_encoded(headers)?;
+        let (session, by) = sender(app, self.session, self.bearer).await?;
+        let id = fresh_id()?;
+        let mut incoming = receive(app, &id, body).await?;
+        check_content(&incoming, &media_type)?;
+        fault::point("relay: file written, not named");
+        app.files.finish(&mut incoming).await.map_err(disk)?;
+        fault::point("relay: file named, not stored");
+        let file = File { id, name: self.name, media_type, size_bytes: incoming.size_bytes };
+        let new = NewFile {
+            file: file.clone(),
+            session,
+            by,
+            digest: incoming.digest(),
+            idempotency: self.key.as_deref().map(|key| idempotency(by, key)),
+            max_waiting: 2 * app.limits.max_files_per_message,
+        };
+        let file_id = store(app, new, incoming).await?;
+        fault::point("relay: file stored, answer not sent");
+        let File { name, media_type, size_bytes, .. } = file;
+        Ok(ok("File stored", FileStored { file_id, name, media_type, size_bytes }))
+    }
 }
 
 /// In a task of its own: a sender that hangs up now must not take the bytes of a stored file with it.
@@ -120,7 +146,7 @@ async fn sender(
     }
 }
 
-async fn receive(app: &App, id: &FileId, body: Body) -> Result<Incoming, ApiError> {
+async fn receive(app: &App, id: &FileId, body: &mut BodyDataStream) -> Result<Incoming, ApiError> {
     let limit = app.limits.max_file_bytes;
     app.files.receive(id, body, limit).await.map_err(|error| match error {
         ReceiveError::TooLarge => {
