@@ -115,31 +115,13 @@ impl Server {
             .map_err(|cause| StartError::Files { folder: config.files, cause })?;
         let (listener, address) = listen(config.listen)?;
         let metrics = Metrics::new();
-        let cancelled = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let max_attempts = config.limits.max_attempts;
-        let sweeping =
-            sweeper::run(store.clone(), clock, max_attempts, metrics.clone(), cancelled.clone());
-        tasks.spawn(sweeping);
-        let keeping = file_keeper::run(
-            store.clone(),
-            files.clone(),
-            clock,
-            config.limits.files_wait,
-            cancelled.clone(),
-        );
-        tasks.spawn(keeping);
-        warn_of_no_limits(&config.address_limits, &config.sites);
         let sites = serve_sites(config.sites, config.away_after, &store, &metrics)?;
-        for served in sites.iter() {
-            tasks.spawn(presence::run(served.presence.clone(), cancelled.clone()));
-        }
         let keyring = Keyring::new(config.admin_key, sites.clone(), &keys, clock);
         check_keys(&keyring, &sites)?;
-        tasks.spawn(keyring::run(keyring.clone(), store.clone(), cancelled.clone()));
+        warn_of_no_limits(&config.address_limits, &sites);
         let gate = Gate::new(config.connections.clone(), metrics.clone());
         let addresses = Arc::new(Addresses::new(&config.address_limits));
-        tasks.spawn(limits::forget_rested(Arc::clone(&addresses), cancelled.clone()));
+        let cancelled = CancellationToken::new();
         let app = App {
             store: store.clone(),
             clock,
@@ -157,6 +139,7 @@ impl Server {
             proxies: config.connections.trusted_proxies,
             cancelled: cancelled.clone(),
         };
+        let tasks = tend(&app, config.limits.files_wait);
         let handle = Handle::new();
         let tls = config.tls.map(|tls| tls.start(&tasks, cancelled.clone()));
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -199,8 +182,26 @@ impl Server {
     }
 }
 
-fn warn_of_no_limits(address: &AddressLimits, sites: &[Site]) {
-    if *address == AddressLimits::OFF && sites.iter().all(|site| site.limits == SiteLimits::OFF) {
+/// Starts what goes on beside the calls, until the app's token is cancelled.
+fn tend(app: &App, files_wait: Duration) -> TaskTracker {
+    let tasks = TaskTracker::new();
+    let (store, clock) = (&app.store, app.clock);
+    let cancelled = || app.cancelled.clone();
+    let (max_attempts, metrics) = (app.limits.max_attempts, app.metrics.clone());
+    tasks.spawn(sweeper::run(store.clone(), clock, max_attempts, metrics, cancelled()));
+    let files = app.files.clone();
+    tasks.spawn(file_keeper::run(store.clone(), files, clock, files_wait, cancelled()));
+    for served in app.sites.iter() {
+        tasks.spawn(presence::run(served.presence.clone(), cancelled()));
+    }
+    tasks.spawn(keyring::run(app.keyring.clone(), store.clone(), cancelled()));
+    tasks.spawn(limits::forget_rested(Arc::clone(&app.addresses), cancelled()));
+    tasks
+}
+
+fn warn_of_no_limits(address: &AddressLimits, sites: &Sites) {
+    let is_free = |served: &Arc<ServedSite>| served.site.limits == SiteLimits::OFF;
+    if *address == AddressLimits::OFF && sites.iter().all(is_free) {
         warn!("visitors are not limited: whoever can reach this relay can fill its disk");
     }
 }
