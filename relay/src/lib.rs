@@ -18,6 +18,7 @@ pub mod maintenance;
 mod metrics;
 pub mod origins;
 mod presence;
+mod proof;
 pub mod secret;
 mod server;
 pub mod sites;

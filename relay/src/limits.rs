@@ -124,6 +124,12 @@ pub struct SiteLimits {
     #[arg(long, env = "POSTERN_SITE_SESSIONS", value_name = "N",
           default_value_t = Self::DEFAULT.site_sessions)]
     pub site_sessions: u32,
+
+    /// Hashes that a browser computes, on average, before it may open a session; 20000 take it 0.1 to
+    /// 0.3 seconds, and up to 16 times as many are asked for while many sessions are opened
+    #[arg(long, env = "POSTERN_PROOF_OF_WORK", value_name = "N",
+          default_value_t = Self::DEFAULT.proof_of_work)]
+    pub proof_of_work: u32,
 }
 
 impl AddressLimits {
@@ -163,6 +169,7 @@ impl SiteLimits {
         site_daily_budget: 10_000,
         site_open_messages: 10_000,
         site_sessions: 1_000_000,
+        proof_of_work: 0,
     };
 
     /// No limit at all.
@@ -175,6 +182,7 @@ impl SiteLimits {
         site_daily_budget: 0,
         site_open_messages: 0,
         site_sessions: 0,
+        proof_of_work: 0,
     };
 
     /// The same but for what a site has of its own, by the names of the flags.

@@ -27,6 +27,7 @@ use crate::keyring::{self, Keyring, Opens};
 use crate::limits::{self, AddressLimits, Addresses, SiteLimits, Streams};
 use crate::metrics::Metrics;
 use crate::presence::{self, Presence};
+use crate::proof::Proofs;
 use crate::sites::{ServedSite, Site, Sites};
 use crate::store::{OpenError, Store};
 use crate::sweeper;
@@ -216,7 +217,8 @@ fn serve_sites(
     let serve = |site: Site| {
         let key = store.site(&site.id).ok_or_else(|| StartError::SiteNotStored(site.id.clone()))?;
         let presence = Presence::start(away_after, metrics.host_connected(&site.id));
-        Ok(ServedSite { site, key, presence, told_of_budget: AtomicI64::default() })
+        let proofs = Proofs::new();
+        Ok(ServedSite { site, key, presence, proofs, told_of_budget: AtomicI64::default() })
     };
     sites.into_iter().map(serve).collect::<Result<_, _>>().map(Sites::new)
 }

@@ -10,6 +10,7 @@ use crate::identity::{IdentityError, IdentityKeys};
 use crate::limits::SiteLimits;
 use crate::origins::Origins;
 use crate::presence::Presence;
+use crate::proof::Proofs;
 use crate::secret::SecretHash;
 use crate::store::{Identity, NewSite, SiteKey};
 
@@ -90,6 +91,7 @@ pub(crate) struct ServedSite {
     pub(crate) site: Site,
     pub(crate) key: SiteKey,
     pub(crate) presence: Presence,
+    pub(crate) proofs: Proofs,
     /// The day, in days since 1970, on which the operator was last told that the budget is spent.
     pub(crate) told_of_budget: AtomicI64,
 }

@@ -77,6 +77,9 @@ pub enum StoreError {
     /// The site takes only visitors that its server vouches for.
     #[error("the site takes verified visitors only")]
     IdentityRequired,
+    /// The site asks for a proof of work before a session is opened.
+    #[error("the work was not shown")]
+    ProofRequired,
     /// The session is of another verified visitor.
     #[error("the session is of another visitor")]
     OtherVisitor,

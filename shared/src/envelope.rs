@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::ErrorType;
+use crate::proof::Challenge;
 
 /// The body of every successful answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,4 +39,7 @@ pub struct Failure {
     /// The offset that is wanted, in bytes of UTF-8; with `offset_mismatch`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
+    /// What is to be computed first; with `proof_required`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub challenge: Option<Challenge>,
 }

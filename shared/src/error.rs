@@ -45,6 +45,8 @@ pub enum ErrorType {
     UnsupportedEncoding,
     /// 422: the idempotency key was used with another body.
     IdempotencyMismatch,
+    /// 428: the site asks for a proof of work before a session is opened; see `challenge`.
+    ProofRequired,
     /// 429: too many; see `retry_after`.
     RateLimited,
     /// 429: too many messages of the session wait for their replies.

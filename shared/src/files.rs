@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::proof::Proof;
 use crate::{FileId, Metadata, SessionId, Uid};
 
 /// A file that goes with an entry of a conversation.
@@ -41,6 +42,9 @@ pub struct OpenSession {
     /// A token (JWT) in which the site's server says who the visitor is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
+    /// The answer to a challenge, where the site asks for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
 }
 
 /// The answer to [`OpenSession`].

@@ -9,6 +9,7 @@ pub mod files;
 pub mod ids;
 pub mod operator;
 pub mod poller;
+pub mod proof;
 pub mod visitor;
 
 pub use envelope::{Failure, Success};

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::files::File;
+use crate::proof::Proof;
 use crate::{Cursor, FileId, MessageId, Metadata, SessionId, Uid};
 
 /// `POST /messages`: one message of a visitor.
@@ -27,6 +28,9 @@ pub struct PostMessage {
     /// A token (JWT) in which the site's server says who the visitor is; needed once in a session.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
+    /// The answer to a challenge; where the site asks for one, before it opens a session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
 }
 
 /// The answer to [`PostMessage`], given once the message is on disk.

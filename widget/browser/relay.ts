@@ -10,6 +10,8 @@ export interface Limits {
   readonly maxFileBytes?: number;
   readonly maxAttempts?: number;
   readonly awayAfterSeconds?: number;
+  /** Hashes on average that a browser is asked for before a session is opened. */
+  readonly proofOfWork?: number;
   /** With which the site's own server says who its visitors are. */
   readonly identitySecret?: string;
 }
@@ -103,7 +105,9 @@ export class Relay {
 
 async function serve(folder: string, listen: string, limits: Limits): Promise<[Process, string]> {
   const db = join(folder, "relay.db");
-  const args = ["serve", "--rate-limit", "off", "--listen", listen, "--db", db];
+  const args = ["serve", "--listen", listen, "--db", db];
+  if (limits.proofOfWork) args.push("--proof-of-work", String(limits.proofOfWork));
+  else args.push("--rate-limit", "off");
   if (limits.maxMessageChars) args.push("--max-message-chars", String(limits.maxMessageChars));
   if (limits.maxFileBytes) args.push("--max-file-bytes", String(limits.maxFileBytes));
   if (limits.maxAttempts) args.push("--max-attempts", String(limits.maxAttempts));

@@ -1,12 +1,14 @@
 /** The visitor's calls to the relay, one method each; it keeps no state and decides nothing. */
 
 import { type Clock, within } from "./clock.ts";
+import { solve } from "./proof.ts";
 import { type ServerEvent, SseParser } from "./sse.ts";
 import type { Session } from "./storage.ts";
 import { sendBytes } from "./upload.ts";
 import {
   type Accepted,
   type NewMessage,
+  type Proof,
   type Rating,
   RelayError,
   type Replies,
@@ -139,7 +141,8 @@ export class Client {
     }
   }
 
-  #post<T>(
+  /** Posts; where the relay asks for work first, does it and posts again. */
+  async #post<T>(
     path: string,
     body: object,
     key: string,
@@ -147,7 +150,18 @@ export class Client {
     signal: AbortSignal,
   ): Promise<T> {
     const headers = { ...JSON_BODY, "Idempotency-Key": key };
-    return this.#call(path, { method: "POST", headers, body: JSON.stringify(body) }, token, signal);
+    const post = (proof?: Proof) => {
+      const init = { method: "POST", headers, body: JSON.stringify({ ...body, proof }) };
+      return this.#call<T>(path, init, token, signal);
+    };
+    try {
+      return await post();
+    } catch (error) {
+      const challenge = error instanceof RelayError && error.challenge;
+      const proof = challenge && (await solve(challenge, key, signal));
+      if (!proof) throw error;
+      return post(proof);
+    }
   }
 
   async #call<T>(
@@ -189,5 +203,6 @@ async function unwrap<T>(response: Response): Promise<T> {
     body?.type || "",
     body?.error || `The relay answered ${response.status}.`,
     seconds > 0 ? seconds * 1_000 : 0,
+    body?.challenge,
   );
 }

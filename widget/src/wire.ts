@@ -63,6 +63,20 @@ export interface NewMessage {
   readonly identity?: string;
 }
 
+/** The work that a site asks for before it opens a session. */
+export interface Challenge {
+  readonly token: string;
+  /** How the SHA-256 of `<Idempotency-Key>:<number>` begins, as a number of four bytes. */
+  readonly hash: number;
+  /** The number is below. */
+  readonly max: number;
+}
+
+export interface Proof {
+  readonly token: string;
+  readonly number: number;
+}
+
 export interface Accepted {
   readonly message_id: number;
   readonly session_id: string;
@@ -97,6 +111,8 @@ export class RelayError extends Error {
     readonly type: string,
     sentence: string,
     readonly retryAfterMs: number,
+    /** What the relay wants computed first. */
+    readonly challenge?: Challenge,
   ) {
     super(sentence);
   }

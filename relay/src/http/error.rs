@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use postern_shared::proof::Challenge;
 use postern_shared::{ErrorType, Failure, Timestamp};
 use tracing::error;
 
@@ -19,6 +20,9 @@ const MAX_SENTENCE: usize = 250;
 /// What is left of a limit, and what it allows (draft-ietf-httpapi-ratelimit-headers-10).
 pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+const PROOF_REQUIRED: &str =
+    "a conversation begins with a proof of work, which a page that came by https can compute";
 
 /// How long a caller is asked to wait when the store is busy, its disk is full, or the caller has too
 /// much under way.
@@ -57,6 +61,8 @@ pub(crate) enum ApiError {
     ReplyTooLong { limit_bytes: usize },
     /// The site's budget is spent; in the site's own words.
     BudgetSpent(Exceeded, String),
+    /// The site asks for this before it opens a session.
+    ProofRequired(Challenge),
     /// The store refused or failed.
     Store(StoreError),
     /// A handler panicked.
@@ -105,6 +111,7 @@ impl ApiError {
             Self::Crowded => ErrorType::RateLimited,
             Self::Encoded => ErrorType::UnsupportedEncoding,
             Self::BudgetSpent(..) => ErrorType::BudgetSpent,
+            Self::ProofRequired(_) => ErrorType::ProofRequired,
             Self::Store(error) => store_kind(error),
             Self::Panicked => ErrorType::Internal,
         }
@@ -124,6 +131,7 @@ impl ApiError {
             Self::Crowded => StatusCode::TOO_MANY_REQUESTS,
             Self::Encoded => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BudgetSpent(..) => StatusCode::TOO_MANY_REQUESTS,
+            Self::ProofRequired(_) => StatusCode::PRECONDITION_REQUIRED,
             Self::Store(error) => store_status(error),
             Self::Panicked => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -133,6 +141,14 @@ impl ApiError {
     fn wanted_offset(&self) -> Option<u64> {
         match self {
             Self::Store(StoreError::OffsetMismatch { wanted }) => Some(*wanted as u64),
+            _ => None,
+        }
+    }
+
+    /// What is to be computed first.
+    fn challenge(&self) -> Option<Challenge> {
+        match self {
+            Self::ProofRequired(challenge) => Some(challenge.clone()),
             _ => None,
         }
     }
@@ -189,6 +205,7 @@ impl ApiError {
                 format!("the reply is longer than {limit_bytes} bytes").into()
             }
             Self::BudgetSpent(_, sentence) => sentence.clone().into(),
+            Self::ProofRequired(_) => PROOF_REQUIRED.into(),
             Self::Store(error) => store_sentence(error).into(),
             Self::Panicked => "the relay failed; its log has the cause".into(),
         }
@@ -200,6 +217,7 @@ fn store_kind(error: &StoreError) -> ErrorType {
         StoreError::TokenMissing | StoreError::UnknownToken => ErrorType::Unauthorized,
         StoreError::ForeignToken => ErrorType::Forbidden,
         StoreError::IdentityRequired => ErrorType::InvalidIdentity,
+        StoreError::ProofRequired => ErrorType::ProofRequired,
         StoreError::OtherVisitor => ErrorType::OtherVisitor,
         StoreError::UnknownSession
         | StoreError::UnknownMessage
@@ -234,6 +252,7 @@ fn store_status(error: &StoreError) -> StatusCode {
         StoreError::TokenMissing | StoreError::UnknownToken | StoreError::IdentityRequired => {
             StatusCode::UNAUTHORIZED
         }
+        StoreError::ProofRequired => StatusCode::PRECONDITION_REQUIRED,
         StoreError::ForeignToken | StoreError::OtherVisitor => StatusCode::FORBIDDEN,
         StoreError::UnknownSession
         | StoreError::UnknownMessage
@@ -267,6 +286,7 @@ fn store_sentence(error: &StoreError) -> &'static str {
         StoreError::IdentityRequired => {
             "identity is missing: this site takes only visitors that it vouches for"
         }
+        StoreError::ProofRequired => PROOF_REQUIRED,
         StoreError::OtherVisitor => "the session is of another visitor: begin a new one",
         StoreError::UnknownSession => "session_id names no session",
         StoreError::UnknownMessage => "message_id names no message of a visitor",
@@ -361,6 +381,7 @@ impl IntoResponse for ApiError {
             timestamp: Timestamp::now(),
             retry_after,
             offset: self.wanted_offset(),
+            challenge: self.challenge(),
         };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();

@@ -7,6 +7,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::Response;
+use postern_shared::proof::Proof;
 use tracing::warn;
 
 use super::App;
@@ -15,7 +16,7 @@ use super::extract::shows_key;
 use crate::client_address::ClientAddress;
 use crate::limits::{Allowance, CountedStream, DAY, Exceeded, Limit};
 use crate::sites::ServedSite;
-use crate::store::{Now, SessionKey, StoreError};
+use crate::store::{Identity, Now, SessionKey, StoreError};
 
 /// Refuses a visitor's call when its address makes too many. A poller, which comes here with files,
 /// shows its key and is let through.
@@ -52,12 +53,29 @@ pub(super) async fn limit_failures(
 }
 
 /// What a visitor of a site may still ask for.
-pub(super) fn allowance(app: &App, site: &ServedSite, client: ClientAddress) -> Allowance {
-    let allowance = Allowance::of_site(site.site.limits);
+pub(super) fn allowance(
+    app: &App,
+    site: &ServedSite,
+    client: ClientAddress,
+    needs_proof: bool,
+) -> Allowance {
+    let allowance = Allowance::of_site(site.site.limits).needing_proof(needs_proof);
     match app.proxies.network(client) {
         Some(network) => allowance.and_of_address(Arc::clone(&app.addresses), network),
         None => allowance,
     }
+}
+
+/// Whether a call has yet to show the work that its site asks of whoever nobody vouches for.
+pub(super) fn needs_proof(
+    site: &ServedSite,
+    identity: &Identity,
+    proof: Option<&Proof>,
+    idempotency_key: Option<&str>,
+) -> bool {
+    let is_asked = site.site.limits.proof_of_work > 0 && identity.verified.is_none();
+    is_asked
+        && !proof.zip(idempotency_key).is_some_and(|(proof, key)| site.proofs.holds(proof, key))
 }
 
 /// A place for an event stream or a held call.
@@ -72,13 +90,34 @@ pub(super) fn open_stream(
     Ok(app.streams.open(of_session, of_address)?)
 }
 
-/// A refusal as the visitor is told it: in the site's own words when its budget is spent. Then the
-/// operator is told too, once a day.
-pub(super) fn refusal(app: &App, site: &ServedSite, error: StoreError, now: Now) -> ApiError {
-    let StoreError::Exceeded(exceeded @ Exceeded { limit: Limit::SiteDailyBudget, .. }) = error
-    else {
-        return error.into();
-    };
+/// A refusal as the visitor is told it: with what is to be computed first, or in the site's own words.
+pub(super) fn refusal(
+    app: &App,
+    site: &ServedSite,
+    error: StoreError,
+    idempotency_key: Option<&str>,
+    now: Now,
+) -> ApiError {
+    match error {
+        StoreError::Exceeded(exceeded) if exceeded.limit == Limit::SiteDailyBudget => {
+            budget_spent(app, site, exceeded, now)
+        }
+        StoreError::ProofRequired => ask_for_proof(site, idempotency_key),
+        error => error.into(),
+    }
+}
+
+fn ask_for_proof(site: &ServedSite, idempotency_key: Option<&str>) -> ApiError {
+    match idempotency_key {
+        Some(key) => {
+            ApiError::ProofRequired(site.proofs.challenge(key, site.site.limits.proof_of_work))
+        }
+        None => ApiError::field("Idempotency-Key", "must be there to open a session of this site"),
+    }
+}
+
+/// Tells the visitor in the site's words, and the operator once a day.
+fn budget_spent(app: &App, site: &ServedSite, exceeded: Exceeded, now: Now) -> ApiError {
     let today = now.wall_ms / i64::try_from(DAY.as_millis()).unwrap_or(i64::MAX);
     if site.told_of_budget.swap(today, Ordering::Relaxed) != today {
         let id = &site.site.id;

@@ -21,7 +21,7 @@ use super::extract::{
     Bearer, IdempotencyKeyHeader, MessagePath, OTHER_KEY, Query, SessionPath, VisitorCaller,
     cursor, read_json,
 };
-use super::limits::{allowance, open_stream, refusal};
+use super::limits::{allowance, needs_proof, open_stream, refusal};
 use super::reply::ok;
 use crate::client_address::ClientAddress;
 use crate::config::Limits;
@@ -51,24 +51,30 @@ pub(super) async fn post_message(
     let body: PostMessage = read_json(request, app.limits.max_body_bytes).await?;
     check_message(&body.message, !body.files.is_empty(), app.limits.max_message_chars)?;
     check_files(&body.files, &app.limits)?;
+    let identity = caller.site.site.identify(body.identity.as_deref())?;
+    let needs_proof = needs_proof(&caller.site, &identity, body.proof.as_ref(), key.as_deref());
     let message = NewMessage {
         site: caller.site.key,
         session: body.session_id,
         token: caller.token,
-        identity: caller.site.site.identify(body.identity.as_deref())?,
+        identity,
         text: body.message,
         files: body.files,
         metadata: body.metadata,
         sent_at: body.timestamp,
         idempotency: key.as_deref().map(IdempotencyKey::of_visitor),
         ip_address: Some(client.to_string()),
-        allowance: allowance(&app, &caller.site, client),
+        allowance: allowance(&app, &caller.site, client, needs_proof),
     };
     let session_token = secret::generate();
     let fresh = fresh_session(&caller.site.site.id, &session_token)?;
     let now = app.clock.now();
     let accepted = app.store.accept_message(message, fresh, now).await;
-    let accepted = accepted.map_err(|error| refusal(&app, &caller.site, error, now))?;
+    let refusal = |error| refusal(&app, &caller.site, error, key.as_deref(), now);
+    let accepted = accepted.map_err(refusal)?;
+    if accepted.opened {
+        caller.site.proofs.note_opening();
+    }
     fault::point("relay: message stored, answer not sent");
     app.metrics.messages.inc();
     Ok(ok("Message accepted", message_accepted(accepted, session_token)))
@@ -115,18 +121,23 @@ pub(super) async fn open_session(
     request: Request,
 ) -> Result<Response, ApiError> {
     let body: OpenSession = read_json(request, app.limits.max_body_bytes).await?;
+    let identity = caller.site.site.identify(body.identity.as_deref())?;
+    let needs_proof = needs_proof(&caller.site, &identity, body.proof.as_ref(), key.as_deref());
     let new = NewSession {
         site: caller.site.key,
         token: caller.token,
-        identity: caller.site.site.identify(body.identity.as_deref())?,
+        identity,
         metadata: body.metadata,
         idempotency: key.as_deref().map(IdempotencyKey::of_opening),
         ip_address: Some(client.to_string()),
-        allowance: allowance(&app, &caller.site, client),
+        allowance: allowance(&app, &caller.site, client, needs_proof),
     };
     let session_token = secret::generate();
     let fresh = fresh_session(&caller.site.site.id, &session_token)?;
-    let opened = app.store.open_session(new, fresh, app.clock.now()).await?;
+    let now = app.clock.now();
+    let refusal = |error| refusal(&app, &caller.site, error, key.as_deref(), now);
+    let opened = app.store.open_session(new, fresh, now).await.map_err(refusal)?;
+    caller.site.proofs.note_opening();
     let opened = SessionOpened {
         session_id: opened.session,
         session_token,

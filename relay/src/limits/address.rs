@@ -37,6 +37,8 @@ pub(crate) struct Addresses<C: Clock = DefaultClock> {
 pub struct Allowance {
     /// The limits of its site.
     pub(crate) site: SiteLimits,
+    /// Whether the work was not shown that the site asks for before a session is opened.
+    pub(crate) needs_proof: bool,
     address: Option<(Arc<Addresses>, IpAddr)>,
 }
 
@@ -106,7 +108,12 @@ impl<C: Clock> Addresses<C> {
 impl Allowance {
     /// What the visitors of a site have left.
     pub fn of_site(site: SiteLimits) -> Self {
-        Self { site, address: None }
+        Self { site, needs_proof: false, address: None }
+    }
+
+    /// Whether a session may only be opened once the work is shown.
+    pub(crate) fn needing_proof(self, needs_proof: bool) -> Self {
+        Self { needs_proof, ..self }
     }
 
     /// And what an address has left.

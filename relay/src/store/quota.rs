@@ -57,6 +57,9 @@ pub(super) fn take_session(
     site: SiteKey,
     allowance: &Allowance,
 ) -> Result<(), StoreError> {
+    if allowance.needs_proof {
+        return Err(StoreError::ProofRequired);
+    }
     let max = allowance.site.site_sessions;
     if max > 0 {
         let sql = "SELECT session_count FROM site WHERE id = ?1";
