@@ -8,11 +8,13 @@ import schemathesis
 MAX_FILES = 5
 MAX_WAIT_SECONDS = 30
 
-# Ids in bodies that only the relay gives out, by the call.
+# Ids in bodies that only the relay gives out, by the call. A reply answers no message, which would be
+# another session's, or the one that is to stay under its lease.
+LEASE = {"lease_id": os.environ["POSTERN_LEASE"]}
 GIVEN = {
-    "postReply": ("session_id", "known"),
-    "postChunk": ("lease_id", os.environ["POSTERN_LEASE"]),
-    "extendLease": ("lease_id", os.environ["POSTERN_LEASE"]),
+    "postReply": {"session_id": "known", "message_id": None},
+    "postChunk": LEASE,
+    "extendLease": LEASE,
 }
 
 
@@ -22,7 +24,7 @@ def before_call(context, case, kwargs):
     if isinstance(case.body, dict):
         case.body = with_integers(case.body)
         leave_files(case.body)
-        take_given(case.body, *GIVEN.get(operation, ("", "")))
+        take_given(case.body, GIVEN.get(operation, {}))
         hold_shortly(case.body, "wait_seconds")
     hold_shortly(case.query, "wait")
     if operation == "postMessage":
@@ -47,14 +49,15 @@ def leave_files(body):
             body[text] = "see the file"
 
 
-def take_given(body, name, given):
+def take_given(body, given):
     """A made-up id names nothing; one that is malformed stays."""
-    if is_id(body.get(name)):
-        body[name] = given
+    body.update({name: id for name, id in given.items() if is_id(body.get(name))})
 
 
-def is_id(text):
-    return isinstance(text, str) and re.fullmatch("[A-Za-z0-9_-]{1,64}", text)
+def is_id(value):
+    if isinstance(value, str):
+        return re.fullmatch("[A-Za-z0-9_-]{1,64}", value)
+    return type(value) is int and -(2**63) <= value < 2**63
 
 
 def hold_shortly(fields, name):
