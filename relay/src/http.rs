@@ -15,6 +15,7 @@ mod poller;
 mod reply;
 mod visitor;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -44,9 +45,13 @@ use crate::store::Store;
 use error::ApiError;
 pub(crate) use guard::{guard, insist_on_tls};
 
-/// What every handler may use.
+/// What every handler may use. Each layer of each call takes a clone, so one is one count.
 #[derive(Debug, Clone)]
-pub(crate) struct App {
+pub(crate) struct App(Arc<Shared>);
+
+/// The parts of an [`App`].
+#[derive(Debug)]
+pub(crate) struct Shared {
     pub(crate) store: Store,
     pub(crate) clock: Clock,
     pub(crate) sites: Sites,
@@ -67,6 +72,19 @@ pub(crate) struct App {
     pub(crate) calls: Crowd,
     /// Ends long polls and event streams.
     pub(crate) cancelled: CancellationToken,
+}
+
+impl App {
+    pub(crate) fn new(parts: Shared) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for App {
+    type Target = Shared;
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
 }
 
 /// The whole HTTP side.

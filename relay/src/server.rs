@@ -22,7 +22,7 @@ use crate::connections::{self, Gate};
 use crate::file_keeper;
 use crate::files::Files;
 use crate::health::HealthCheck;
-use crate::http::{self, App};
+use crate::http::{self, App, Shared};
 use crate::keyring::{self, Keyring, Opens};
 use crate::limits::{self, AddressLimits, Addresses, SiteLimits, Streams};
 use crate::metrics::Metrics;
@@ -123,7 +123,7 @@ impl Server {
         let gate = Gate::new(config.connections.clone(), metrics.clone());
         let addresses = Arc::new(Addresses::new(&config.address_limits));
         let cancelled = CancellationToken::new();
-        let app = App {
+        let app = App::new(Shared {
             store: store.clone(),
             clock,
             sites,
@@ -139,7 +139,7 @@ impl Server {
             calls: config.connections.calls(),
             proxies: config.connections.trusted_proxies,
             cancelled: cancelled.clone(),
-        };
+        });
         let tasks = tend(&app, config.limits.files_wait);
         let handle = Handle::new();
         let tls = config.tls.map(|tls| tls.start(&tasks, cancelled.clone()));

@@ -107,7 +107,7 @@ impl OpenStream {
         Self {
             changes: app.store.subscribe(session),
             host: site.presence.watch(),
-            store: app.store,
+            store: app.store.clone(),
             clock: app.clock,
             session,
             cursor,
@@ -116,7 +116,7 @@ impl OpenStream {
             waiting: None,
             place: Place::default(),
             told: None,
-            cancelled: app.cancelled,
+            cancelled: app.cancelled.clone(),
             _counted: (Held::count(&app.metrics.event_streams), counted),
         }
     }
