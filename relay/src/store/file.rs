@@ -343,7 +343,14 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "cache_size", -65_536)
+    connection.pragma_update(None, "cache_size", -65_536)?;
+    keep_plans(connection)
+}
+
+/// A statement is planned once. Otherwise one that may use a partial index is planned anew for each
+/// set of values it is given, which costs as much as running it.
+pub(super) fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn fold_on_close(connection: &Connection, fold: bool) -> rusqlite::Result<()> {

@@ -12,7 +12,7 @@ use tokio::task;
 use tracing::warn;
 
 use super::StoreError;
-use super::file::OpenError;
+use super::file::{OpenError, keep_plans};
 
 /// How long a query waits for a connection before the caller is told to come back.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
@@ -33,6 +33,7 @@ impl Readers {
             SqliteConnectionManager::file(path).with_flags(flags).with_init(|connection| {
                 connection.busy_timeout(CONNECTION_TIMEOUT)?;
                 connection.pragma_update(None, "trusted_schema", false)?;
+                keep_plans(connection)?;
                 connection.pragma_update(None, "query_only", true)
             });
         let pool = r2d2::Pool::builder()
