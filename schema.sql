@@ -114,7 +114,8 @@ CREATE UNIQUE INDEX message_by_idempotency ON message (session, idempotency)
 -- `visible_at` is null for all but one message of each session, the oldest (or one that was leased
 -- before an older one was put back); that is what keeps a session's order with any number of
 -- pollers. Leasing pushes it into the future, and a lease that
--- runs out makes the message visible again by the passing of time alone.
+-- runs out makes the message visible again by the passing of time alone. A batch (docs/broca.md)
+-- leases several of a session, each under an id that begins with `batch-`.
 CREATE TABLE inbox (
     session    INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
     message    INTEGER NOT NULL REFERENCES message (id),

@@ -12,6 +12,7 @@ use postern_host::key::{self, KeyError};
 use postern_host::seconds;
 use postern_shared::SiteId;
 
+use crate::compat::CompatArgs;
 use crate::connections::ConnectionLimits;
 use crate::limits::{AddressLimits, RateLimits, SiteLimits, Switch};
 use crate::secret::SecretHash;
@@ -79,6 +80,10 @@ pub struct ServeArgs {
     /// How the relay comes to a certificate
     #[command(flatten)]
     pub tls: TlsArgs,
+
+    /// Which other relay's contract it serves
+    #[command(flatten)]
+    pub compat: CompatArgs,
 }
 
 /// Bounds on what the relay takes.
@@ -217,10 +222,11 @@ impl ServeArgs {
         let admin_key = keys.read("POSTERN_ADMIN_KEY", self.admin_key_file.as_deref())?;
         let mut sites = sites
             .into_iter()
-            .map(|settings| settings.into_site(&mut keys, &self.rates.site))
+            .map(|settings| settings.into_site(&mut keys, &self.rates.site, &self.compat))
             .collect::<Result<Vec<_>, _>>()?;
         if sites.is_empty() {
-            sites.push(Site { limits: self.rates.site, ..Site::only(None) });
+            let compat = self.compat.of_site(None, None);
+            sites.push(Site { limits: self.rates.site, compat, ..Site::only(None) });
         }
         if self.rates.rate_limit == Switch::Off {
             sites.iter_mut().for_each(|site| site.limits = SiteLimits::OFF);

@@ -1,6 +1,7 @@
 //! The router and its layers; the handlers sit one file per caller.
 
 mod assets;
+mod broca;
 mod cors;
 mod crowd;
 mod entries;
@@ -42,8 +43,11 @@ use crate::limits::{AddressLimits, Addresses, Limit, Streams};
 use crate::metrics::{Metrics, RequestLabels};
 use crate::sites::Sites;
 use crate::store::Store;
+pub(crate) use broca::Given;
 use error::ApiError;
 pub(crate) use guard::{guard, insist_on_tls};
+
+const NOTHING_HERE: ApiError = ApiError::NotFound("there is nothing at this path");
 
 /// What every handler may use. Each layer of each call takes a clone, so one is one count.
 #[derive(Debug, Clone)]
@@ -67,6 +71,8 @@ pub(crate) struct Shared {
     pub(crate) file_types: Arc<[String]>,
     pub(crate) metrics: Metrics,
     pub(crate) health: HealthCheck,
+    /// How far visitors of another contract were given their replies.
+    pub(crate) given: Arc<Given>,
     pub(crate) proxies: TrustedProxies,
     /// The calls of visitors under way.
     pub(crate) calls: Crowd,
@@ -104,6 +110,12 @@ pub(crate) fn router(app: App) -> Router {
     let private = |calls: Router<App>| calls.route_layer(by_key()).route_layer(by_failure());
     let versioned = for_pages(visitor_calls()).merge(private(private_calls()));
     let aliases = for_pages(visitor_aliases()).merge(private(private_aliases()));
+    let actions = for_pages(broca::visitor_actions()).merge(private(broca::private_actions()));
+    let actions = actions.fallback(broca::refuse_action).with_state(app.clone());
+    let unmatched = async move |State(app): State<App>, request: Request| match app.sites.compat() {
+        true => broca::call(actions, &app.sites, request).await,
+        false => NOTHING_HERE.into_response(),
+    };
     Router::new()
         .nest("/api/v1", versioned)
         .nest("/api", aliases)
@@ -114,7 +126,7 @@ pub(crate) fn router(app: App) -> Router {
         )
         .merge(assets::routes().layer(no_crowds()))
         .method_not_allowed_fallback(refuse_method)
-        .fallback(async || ApiError::NotFound("there is nothing at this path"))
+        .fallback(unmatched)
         .layer(CatchPanicLayer::custom(|_| ApiError::Panicked.into_response()))
         .layer(middleware::from_fn_with_state(app.clone(), observe_request))
         .layer(PropagateRequestIdLayer::x_request_id())

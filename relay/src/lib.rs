@@ -5,6 +5,7 @@
 
 pub mod client_address;
 mod clock;
+pub mod compat;
 pub mod config;
 pub mod connections;
 mod file_keeper;

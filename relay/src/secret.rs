@@ -4,7 +4,7 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use postern_shared::SiteId;
+use postern_shared::{SessionId, SiteId};
 use rand::Rng;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -24,6 +24,12 @@ impl SecretHash {
         let digest =
             Sha256::new().chain_update(site.as_str()).chain_update([0]).chain_update(token);
         Self(digest.finalize().into())
+    }
+
+    /// Stands for the token of a session that its id alone opens. No token hashes to it: none begins
+    /// with a byte that no header may hold.
+    pub fn of_session(site: &SiteId, session: &SessionId) -> Self {
+        Self::of_token(site, &format!("\0{session}"))
     }
 
     pub(crate) fn as_bytes(&self) -> &[u8] {

@@ -136,6 +136,7 @@ impl Server {
             file_types: config.file_types.into(),
             metrics,
             health: HealthCheck::default(),
+            given: Arc::default(),
             calls: config.connections.calls(),
             proxies: config.connections.trusted_proxies,
             cancelled: cancelled.clone(),

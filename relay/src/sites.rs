@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicI64;
 
 use postern_shared::SiteId;
 
+use crate::compat::Compat;
 use crate::identity::{IdentityError, IdentityKeys};
 use crate::limits::SiteLimits;
 use crate::origins::Origins;
@@ -38,6 +39,8 @@ pub struct Site {
     pub texts: Texts,
     /// What its visitors may ask for.
     pub limits: SiteLimits,
+    /// The other relay's contract that it serves, too.
+    pub compat: Option<Compat>,
 }
 
 /// What the relay itself says to a site's visitors.
@@ -67,6 +70,7 @@ impl Site {
             verified_only: false,
             texts: Texts::default(),
             limits: SiteLimits::default(),
+            compat: None,
         }
     }
 
@@ -120,6 +124,11 @@ impl Sites {
 
     pub(crate) fn of_key(&self, key: SiteKey) -> Option<&Arc<ServedSite>> {
         self.1.get(&key).and_then(|place| self.0.get(*place))
+    }
+
+    /// Whether some site serves another relay's contract.
+    pub(crate) fn compat(&self) -> bool {
+        self.iter().any(|served| served.site.compat.is_some())
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<ServedSite>> {

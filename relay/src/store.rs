@@ -4,6 +4,8 @@
 //! transaction; reads go through a pool. Each function is one transaction or one query, takes `now`
 //! as an argument, and returns only after what it wrote is on disk.
 
+mod batch;
+mod by_id;
 mod cancellation;
 mod conversation;
 pub(crate) mod dead_letters;
@@ -21,6 +23,7 @@ mod reader;
 mod rows;
 mod sessions;
 mod signals;
+mod since;
 mod sites;
 mod uploads;
 mod writer;
@@ -31,6 +34,7 @@ use std::sync::Arc;
 
 use postern_shared::{SiteId, Timestamp};
 
+pub use batch::Due;
 pub use conversation::{News, TranscriptPage, Waiting};
 pub use drafts::{NewChunk, Place, Taken};
 pub use feedback::Feedback;
@@ -43,6 +47,7 @@ pub use outbox::NewReply;
 pub use rows::{Entry, IdempotencyKey, OpenMessage, Page, Paged, SessionKey, SessionRow};
 pub use sessions::{Accepted, FreshSession, NewMessage};
 pub use signals::Subscription;
+pub use since::told_at;
 pub use sites::{NewSite, SiteKey};
 pub use uploads::NewFile;
 

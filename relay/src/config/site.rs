@@ -7,6 +7,7 @@ use postern_shared::SiteId;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigError, ConfiguredKeys, FileError};
+use crate::compat::{CompatArgs, Contract};
 use crate::identity::IdentityKeys;
 use crate::limits::SiteLimits;
 use crate::origins::Origins;
@@ -34,17 +35,24 @@ pub struct SiteSettings {
     /// What its visitors are told, where it differs from the default.
     #[serde(default)]
     pub texts: Texts,
+    /// The other relay's contract that it serves, too; as `--compat`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compat: Option<Contract>,
+    /// Whether a session's id alone lets its visitor in; as `--compat-visitors`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compat_visitors: Option<bool>,
     /// What its visitors may ask for, where it differs: by the names of the flags.
     #[serde(default, skip_serializing_if = "toml::Table::is_empty")]
     pub limits: toml::Table,
 }
 
 impl SiteSettings {
-    /// Reads its key, and its limits on top of those of all sites.
+    /// Reads its key, and what it sets on top of what holds for all sites.
     pub(super) fn into_site(
         self,
         keys: &mut ConfiguredKeys,
         limits: &SiteLimits,
+        compat: &CompatArgs,
     ) -> Result<Site, ConfigError> {
         let name = format!("api_key_file of site {}", self.id);
         let api_key = match &self.api_key_file {
@@ -76,6 +84,7 @@ impl SiteSettings {
             verified_only: self.verified_only,
             texts: self.texts,
             limits,
+            compat: compat.of_site(self.compat, self.compat_visitors),
         })
     }
 }

@@ -19,7 +19,7 @@ use super::reply::ok;
 use crate::store::SessionRow;
 
 /// A session counts as active this long after the last thing said in it.
-const ACTIVE_FOR: Duration = Duration::from_secs(30 * 60);
+pub(super) const ACTIVE_FOR: Duration = Duration::from_secs(30 * 60);
 
 /// The query of [`list_sessions`], [`show_session`] and [`list_dead_letters`].
 #[derive(Deserialize)]

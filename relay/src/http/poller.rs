@@ -191,13 +191,8 @@ pub(super) async fn post_reply(
     request: Request,
 ) -> Result<Response, ApiError> {
     let body: PostReply = read_json(request, reply_body_limit(app.limits.max_reply_bytes)).await?;
-    if body.response.trim().is_empty() && !body.stopped && body.files.is_empty() {
-        return Err(ApiError::field("response", "must not be blank"));
-    }
-    if body.response.len() > app.limits.max_reply_bytes {
-        let limit = app.limits.max_reply_bytes;
-        return Err(ApiError::field("response", format_args!("is longer than {limit} bytes")));
-    }
+    let may_be_blank = body.stopped || !body.files.is_empty();
+    check_reply(&body.response, may_be_blank, app.limits.max_reply_bytes)?;
     check_quick_replies(&body.quick_replies)?;
     check_files(&body.files, &app.limits)?;
     let reply = NewReply {
@@ -216,6 +211,21 @@ pub(super) async fn post_reply(
     fault::point("relay: reply stored, answer not sent");
     app.metrics.replies.inc();
     Ok(ok("Reply stored", ReplyStored { response_id }))
+}
+
+/// Checks the text of a reply.
+pub(super) fn check_reply(
+    text: &str,
+    may_be_blank: bool,
+    max_bytes: usize,
+) -> Result<(), ApiError> {
+    if text.trim().is_empty() && !may_be_blank {
+        return Err(ApiError::field("response", "must not be blank"));
+    }
+    if text.len() > max_bytes {
+        return Err(ApiError::field("response", format_args!("is longer than {max_bytes} bytes")));
+    }
+    Ok(())
 }
 
 fn check_quick_replies(texts: &[String]) -> Result<(), ApiError> {
@@ -289,7 +299,7 @@ pub(super) fn pagination<T>(page: Page, paged: &Paged<T>) -> Pagination {
 }
 
 /// Room for a reply of the longest kind with every character escaped, and what goes with it.
-fn reply_body_limit(max_reply_bytes: usize) -> usize {
+pub(super) fn reply_body_limit(max_reply_bytes: usize) -> usize {
     max_reply_bytes.saturating_mul(6).saturating_add(12 * 1_024)
 }
 

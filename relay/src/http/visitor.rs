@@ -38,7 +38,7 @@ pub(super) const MAX_WAIT_SECONDS: u32 = 30;
 const MAX_COMMENT_CHARS: usize = 1_000;
 
 /// How many replies one call answers with.
-const RESPONSES_LIMIT: u32 = 100;
+pub(super) const RESPONSES_LIMIT: u32 = 100;
 
 /// `POST /messages`
 pub(super) async fn post_message(
@@ -90,7 +90,8 @@ fn message_accepted(accepted: Accepted, session_token: String) -> MessageAccepte
     }
 }
 
-fn check_message(text: &str, has_files: bool, max_chars: usize) -> Result<(), ApiError> {
+/// Checks the text of a message.
+pub(super) fn check_message(text: &str, has_files: bool, max_chars: usize) -> Result<(), ApiError> {
     if text.trim().is_empty() && !has_files {
         return Err(ApiError::field("message", "must not be blank"));
     }
@@ -163,7 +164,7 @@ pub(super) async fn revoke_session(
 }
 
 /// What the session gets, should this message open one.
-fn fresh_session(site: &SiteId, token: &str) -> Result<FreshSession, ApiError> {
+pub(super) fn fresh_session(site: &SiteId, token: &str) -> Result<FreshSession, ApiError> {
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
     let id = SessionId::try_from(hex(&secret::random_bytes::<16>()));
     let uid = Uid::try_from(hex(&secret::random_bytes::<8>()));

@@ -181,7 +181,7 @@ fn waiting(
 ) -> Result<Option<Waiting>, StoreError> {
     let sql = "SELECT message, attempts, cancelled,
                       lease_id IS NOT NULL AND visible_at > ?2 AS leased
-               FROM inbox WHERE session = ?1 AND visible_at IS NOT NULL";
+               FROM inbox WHERE session = ?1 AND visible_at IS NOT NULL ORDER BY message LIMIT 1";
     let found = conn.prepare_cached(sql)?.query_row((session, now.steady_ms), |row| {
         let state = match (row.get("cancelled")?, row.get("leased")?, row.get("attempts")?) {
             (true, _, _) => MessageState::Cancelled,
@@ -194,7 +194,7 @@ fn waiting(
     Ok(found.optional()?)
 }
 
-fn cursor_at(
+pub(super) fn cursor_at(
     conn: &Connection,
     session: SessionKey,
     since: Timestamp,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use postern_shared::visitor::Role;
 use postern_shared::{LeaseId, MessageId, Timestamp};
 use rusqlite::types::FromSqlError;
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params};
 
 use super::drafts::Drafts;
 use super::rows::{FILES, JOIN_VISITOR, VISITOR};
@@ -206,7 +206,14 @@ pub(super) fn dequeue(
                RETURNING site";
     let mut promote = txn.conn.prepare_cached(sql)?;
     let promoted = promote.query_row((session, now.steady_ms), |row| row.get(0)).optional()?;
-    txn.changes.inboxes.extend::<Option<SiteKey>>(promoted);
+    // One that a batch took may have waited for this one with its lease run out.
+    let sql = "SELECT site FROM inbox WHERE session = ?1 AND visible_at <= ?2 LIMIT 1";
+    let mut visible = txn.conn.prepare_cached(sql)?;
+    let next = match promoted {
+        Some(site) => Some(site),
+        None => visible.query_row((session, now.steady_ms), |row| row.get(0)).optional()?,
+    };
+    txn.changes.inboxes.extend::<Option<SiteKey>>(next);
     Ok(())
 }
 
@@ -285,30 +292,48 @@ fn lease_visible(
     max_attempts: u32,
     now: Now,
 ) -> Result<Vec<Leased>, StoreError> {
+    // Of the messages that a batch took, several of one session may be visible: those behind another
+    // wait for it.
     let sql = "UPDATE inbox
                SET visible_at = :until, hidden_ms = :lease, attempts = attempts + 1, lease_id = lower(hex(randomblob(16)))
                WHERE (session, message) IN (
-                   SELECT session, message FROM inbox
+                   SELECT session, message FROM inbox AS next
                    WHERE site = :site AND visible_at <= :now AND attempts < :max_attempts AND NOT cancelled
+                   AND (coalesce(lease_id NOT GLOB 'batch-*', 1) OR NOT EXISTS (
+                       SELECT 1 FROM inbox AS other WHERE other.session = next.session
+                       AND (other.visible_at > :now OR (
+                           other.visible_at IS NOT NULL AND other.message < next.message))))
                    ORDER BY visible_at, message LIMIT :limit)
                RETURNING session, message, lease_id";
+    let until = after(now, lease);
+    let parameters = named_params! {
+        ":site": site,
+        ":until": until,
+        ":lease": millis(lease),
+        ":now": now.steady_ms,
+        ":max_attempts": max_attempts,
+        ":limit": limit,
+    };
+    take(txn, sql, parameters, until)
+}
+
+/// Leases what a statement says, until a moment on the steady clock; the statement returns `session`,
+/// `message` and `lease_id`.
+pub(super) fn take(
+    txn: &mut Txn<'_>,
+    sql: &str,
+    parameters: &[(&str, &dyn ToSql)],
+    until: i64,
+) -> Result<Vec<Leased>, StoreError> {
     let taken: Vec<(SessionKey, i64, String)> = txn
         .conn
         .prepare_cached(sql)?
-        .query_map(
-            named_params! {
-                ":site": site,
-                ":until": after(now, lease),
-                ":lease": millis(lease),
-                ":now": now.steady_ms,
-                ":max_attempts": max_attempts,
-                ":limit": limit,
-            },
-            |row| Ok((row.get("session")?, row.get("message")?, row.get("lease_id")?)),
-        )?
+        .query_map(parameters, |row| {
+            Ok((row.get("session")?, row.get("message")?, row.get("lease_id")?))
+        })?
         .collect::<rusqlite::Result<_>>()?;
     if !taken.is_empty() {
-        txn.changes.deadline_ms = Some(after(now, lease));
+        txn.changes.deadline_ms = Some(until);
     }
     let mut leased = Vec::with_capacity(taken.len());
     for (session, message, lease_id) in taken {
@@ -439,24 +464,38 @@ fn open_messages(
     let sql = "SELECT count(*) FROM inbox JOIN message ON message.id = inbox.message
                WHERE site = ?1 AND at >= ?2";
     let total = snapshot.prepare_cached(sql)?.query_row((site, since), |row| row.get(0))?;
-    let sql = format!(
-        "SELECT message.*, {FILES}, {VISITOR}, session.public_id, session.uid, attempts FROM inbox
-         JOIN message ON message.id = inbox.message
-         JOIN session ON session.id = inbox.session {JOIN_VISITOR}
-         WHERE inbox.site = ?1 AND at >= ?2 ORDER BY message.id LIMIT ?3 OFFSET ?4"
-    );
-    let rows = snapshot
-        .prepare_cached(&sql)?
-        .query_map((site, since, page.limit, page.offset), open_message)?
-        .collect::<rusqlite::Result<_>>()?;
+    let which =
+        "inbox.site = :site AND at >= :since ORDER BY message.id LIMIT :limit OFFSET :offset";
+    let parameters = named_params! {
+        ":site": site, ":since": since, ":limit": page.limit, ":offset": page.offset,
+    };
+    let rows = read_where(&snapshot, which, parameters)?;
     Ok(Paged { rows, total })
 }
 
+/// The open messages that a condition names, in the order that it names.
+pub(super) fn read_where(
+    conn: &Connection,
+    which: &str,
+    parameters: &[(&str, &dyn ToSql)],
+) -> Result<Vec<OpenMessage>, StoreError> {
+    let sql = format!(
+        "SELECT message.*, {FILES}, {VISITOR}, session.public_id, session.uid, attempts FROM inbox
+         JOIN message ON message.id = inbox.message
+         JOIN session ON session.id = inbox.session {JOIN_VISITOR} WHERE {which}"
+    );
+    let rows = conn
+        .prepare_cached(&sql)?
+        .query_map(parameters, open_message)?
+        .collect::<rusqlite::Result<_>>()?;
+    Ok(rows)
+}
+
 /// A deadline on the steady clock.
-fn after(now: Now, wait: Duration) -> i64 {
+pub(super) fn after(now: Now, wait: Duration) -> i64 {
     now.steady_ms.saturating_add(millis(wait))
 }
 
-fn millis(duration: Duration) -> i64 {
+pub(super) fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

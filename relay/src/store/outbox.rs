@@ -93,7 +93,8 @@ fn find_repeat(
     }
 }
 
-fn insert(
+/// Stores a reply and counts it.
+pub(super) fn insert(
     conn: &Connection,
     session: SessionKey,
     reply: &NewReply,

@@ -145,7 +145,7 @@ fn accept(
 }
 
 /// Stores a message in a session whose token was shown.
-fn accept_in(
+pub(super) fn accept_in(
     txn: &mut Txn<'_>,
     message: &NewMessage,
     session: &SessionRef,
@@ -194,7 +194,7 @@ fn repeat_opening(
     Ok(Accepted { message: id, session: session.id, uid, opened: true, new_visitor })
 }
 
-fn open_session(
+pub(super) fn open_session(
     txn: &mut Txn<'_>,
     message: &NewMessage,
     earlier: Option<SessionRef>,
@@ -267,7 +267,7 @@ pub(super) fn add_token(
     Ok(())
 }
 
-fn is_taken(conn: &Connection, id: &SessionId) -> Result<bool, StoreError> {
+pub(super) fn is_taken(conn: &Connection, id: &SessionId) -> Result<bool, StoreError> {
     let sql = "SELECT EXISTS (SELECT 1 FROM session WHERE public_id = ?1)";
     Ok(conn.prepare_cached(sql)?.query_row([id.as_str()], |row| row.get(0))?)
 }
