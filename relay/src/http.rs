@@ -111,6 +111,7 @@ pub(crate) fn router(app: App) -> Router {
     let versioned = for_pages(visitor_calls()).merge(private(private_calls()));
     let aliases = for_pages(visitor_aliases()).merge(private(private_aliases()));
     let actions = for_pages(broca::visitor_actions()).merge(private(broca::private_actions()));
+    let actions = actions.method_not_allowed_fallback(refuse_method);
     let actions = actions.fallback(broca::refuse_action).with_state(app.clone());
     let unmatched = async move |State(app): State<App>, request: Request| match app.sites.compat() {
         true => broca::call(actions, &app.sites, request).await,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use postern_relay::compat::Compat;
 use postern_relay::config::{Limits, default_file_types};
 use postern_relay::connections::ConnectionLimits;
 use postern_relay::limits::{AddressLimits, SiteLimits};
@@ -23,6 +24,7 @@ pub struct TestRelay {
     folder: TempDir,
     limits: Limits,
     rates: (AddressLimits, SiteLimits),
+    compat: Option<Compat>,
 }
 
 impl TestRelay {
@@ -37,7 +39,7 @@ impl TestRelay {
     /// # Panics
     /// When it does not start.
     pub fn with(limits: Limits) -> Self {
-        Self::start_with(limits, (AddressLimits::OFF, SiteLimits::OFF))
+        Self::start_with(limits, (AddressLimits::OFF, SiteLimits::OFF), None)
     }
 
     /// Starts a relay that lets an address and a site's visitors ask for so much, inside a runtime.
@@ -45,13 +47,26 @@ impl TestRelay {
     /// # Panics
     /// When it does not start.
     pub fn limited(address: AddressLimits, site: SiteLimits) -> Self {
-        Self::start_with(Limits::default(), (address, site))
+        Self::start_with(Limits::default(), (address, site), None)
     }
 
-    fn start_with(limits: Limits, rates: (AddressLimits, SiteLimits)) -> Self {
+    /// Starts a relay that serves another relay's contract, too, to a site's visitors who may ask for
+    /// so much, inside a runtime.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn compatible(compat: Compat, site: SiteLimits) -> Self {
+        Self::start_with(Limits::default(), (AddressLimits::OFF, site), Some(compat))
+    }
+
+    fn start_with(
+        limits: Limits,
+        rates: (AddressLimits, SiteLimits),
+        compat: Option<Compat>,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let server = bind(([127, 0, 0, 1], 0).into(), &folder, limits, rates);
-        Self { address: server.address(), server: Some(server), folder, limits, rates }
+        let server = bind(([127, 0, 0, 1], 0).into(), &folder, limits, rates, compat);
+        Self { address: server.address(), server: Some(server), folder, limits, rates, compat }
     }
 
     /// Where it listens; the same after a restart.
@@ -86,7 +101,7 @@ impl TestRelay {
     /// # Panics
     /// When it does not start.
     pub fn start_again(&mut self) {
-        self.server = Some(bind(self.address, &self.folder, self.limits, self.rates));
+        self.server = Some(bind(self.address, &self.folder, self.limits, self.rates, self.compat));
     }
 
     /// Someone on a page; has no session yet.
@@ -115,8 +130,9 @@ fn bind(
     folder: &TempDir,
     limits: Limits,
     (address_limits, of_site): (AddressLimits, SiteLimits),
+    compat: Option<Compat>,
 ) -> Server {
-    let site = Site { limits: of_site, ..Site::only(Some(SecretHash::of(API_KEY))) };
+    let site = Site { limits: of_site, compat, ..Site::only(Some(SecretHash::of(API_KEY))) };
     let config = Config {
         listen,
         db: folder.path().join("relay.db"),

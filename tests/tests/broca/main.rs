@@ -1,0 +1,13 @@
+//! Programs written for the Broca web chat bridge work unchanged: what they send is written here byte
+//! for byte, as they send it.
+
+mod aiohttp;
+mod contract;
+mod faults;
+mod paths;
+mod polling;
+mod replies;
+mod settings;
+mod since;
+mod support;
+mod visitors;
