@@ -14,8 +14,8 @@ const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/agents/broca.py");
 /// The Python that has aiohttp.
 fn python() -> Option<PathBuf> {
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    let python = target.parent()?.join("aiohttp/bin/python");
-    python.exists().then_some(python)
+    let folder = target.parent()?.join("aiohttp");
+    folder.join(".installed").exists().then(|| folder.join("bin/python"))
 }
 
 /// What the program prints of its conversation.

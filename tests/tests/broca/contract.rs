@@ -194,7 +194,28 @@ async fn what_is_refused_and_how() {
     }
     let by_other_key = plugin.administer("GET", "action=inbox").await.refusal();
     refused.push(format!("the inbox with the operator's key: {by_other_key:?}"));
-    insta::assert_snapshot!(refused.join("\n"), @"");
+    insta::assert_snapshot!(refused.join("\n"), @r#"
+    GET  : 400 invalid_request
+    GET action= : 400 invalid_request
+    GET action=nothing : 400 invalid_request
+    POST action=no/thing {}: 400 invalid_request
+    GET action=messages : 405 method_not_allowed
+    POST action=responses {}: 405 method_not_allowed
+    POST action=inbox {}: 405 method_not_allowed
+    GET action=inbox : 401 unauthorized
+    GET action=sessions : 401 unauthorized
+    GET action=responses : 400 invalid_request
+    GET action=responses&session_id=a%20blank%20in%20the%20middle : 400 invalid_request
+    POST action=messages no JSON: 400 invalid_request
+    POST action=messages {"session_id":"session_mdwj6vj5_okiicz"}: 400 invalid_request
+    POST action=messages {"message":"hi"}: 400 invalid_request
+    POST action=messages {"message":" ","session_id":"session_mdwj6vj5_okiicz"}: 400 invalid_request
+    since=yesterday: (400, "invalid_request")
+    "no session": (400, "invalid_request")
+    "a session that nobody has": (404, "not_found")
+    "": (400, "invalid_request")
+    the inbox with the operator's key: (403, "forbidden")
+    "#);
 }
 
 #[tokio::test]

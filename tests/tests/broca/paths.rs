@@ -51,10 +51,8 @@ async fn a_page_of_any_origin_may_call_what_is_for_pages_and_nothing_else() {
         let request = calls.request(reqwest::Method::OPTIONS, &format!("//chat/api/v1/?{query}"));
         let request = request.header("origin", "https://page.example");
         let request = request.header("access-control-request-method", "POST");
-        postern_tests::Answer::to(
-            request.header("access-control-request-headers", "content-type"),
-        )
-        .await
+        postern_tests::Answer::to(request.header("access-control-request-headers", "content-type"))
+            .await
     };
     let allowed = preflight("action=messages").await;
     assert_eq!(allowed.status, StatusCode::OK);

@@ -46,15 +46,17 @@ async fn a_site_is_named_by_the_prefix_or_the_query() {
     let fetched: Value = relay.calls_with(SHOP_KEY).get(inbox).await.data();
     assert_eq!(fetched["pagination"]["total"], 2);
     assert_eq!(relay.calls_with(BLOG_KEY).get(inbox).await.status, StatusCode::NOT_FOUND);
+    // A batch's leases are no fault of the database.
+    let checked = relay.run(&["check"]);
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
 }
 
 #[tokio::test]
 async fn only_pages_of_the_sites_origins_may_call() {
     let relay = two_sites().await;
-    for (origin, status) in [
-        ("https://shop.example", StatusCode::OK),
-        ("https://evil.example", StatusCode::FORBIDDEN),
-    ] {
+    for (origin, status) in
+        [("https://shop.example", StatusCode::OK), ("https://evil.example", StatusCode::FORBIDDEN)]
+    {
         let calls = relay.stranger_calls();
         let request = calls.request(reqwest::Method::POST, "//shop/api/v1/?action=messages");
         let request = request.header("origin", origin).json(&says(origin));
