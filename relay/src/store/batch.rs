@@ -15,6 +15,9 @@ use super::{
     rows,
 };
 
+/// For how long a program posts a reply again that it was not told to be stored.
+const REPEATED_WITHIN_MS: i64 = 3_600_000;
+
 /// Which messages a batch may take.
 #[derive(Debug, Clone, Copy)]
 pub struct Due {
@@ -70,18 +73,13 @@ impl Store {
 
     /// Stores a reply and acks the message it answers: the one it names, leased or not, else the
     /// oldest of its session that a batch took. A reply that answers nothing and is the same as the
-    /// session's latest, within a time, is that one again.
+    /// session's latest, within the hour, is that one again.
     ///
     /// # Errors
     /// [`StoreError::UnknownSession`], [`StoreError::UnknownMessage`],
     /// [`StoreError::AlreadyAnswered`] or [`StoreError::DeadLetter`]; then nothing is stored.
-    pub async fn answer_batch(
-        &self,
-        reply: NewReply,
-        repeated_within: Duration,
-        now: Now,
-    ) -> Result<MessageId, StoreError> {
-        self.writer.run(move |txn| answer(txn, reply, repeated_within, now)).await
+    pub async fn answer_batch(&self, reply: NewReply, now: Now) -> Result<MessageId, StoreError> {
+        self.writer.run(move |txn| answer(txn, reply, now)).await
     }
 }
 
@@ -141,12 +139,7 @@ fn look(conn: &Connection, due: Due, page: Page, now: Now) -> Result<Vec<OpenMes
     inbox::read_where(conn, &which, parameters)
 }
 
-fn answer(
-    txn: &mut Txn<'_>,
-    mut reply: NewReply,
-    repeated_within: Duration,
-    now: Now,
-) -> Result<MessageId, StoreError> {
+fn answer(txn: &mut Txn<'_>, mut reply: NewReply, now: Now) -> Result<MessageId, StoreError> {
     let session = rows::session_key(txn.conn, Some(reply.site), &reply.session)?;
     let named = reply.answers;
     reply.answers =
@@ -160,7 +153,7 @@ fn answer(
             Err(refused) => return Err(refused),
         },
         None => {
-            if let Some(latest) = same_as_latest(txn.conn, session, &reply, repeated_within, now)? {
+            if let Some(latest) = same_as_latest(txn.conn, session, &reply, now)? {
                 return Ok(latest);
             }
         }
@@ -192,17 +185,16 @@ fn same_answer(
     Ok(conn.prepare_cached(sql)?.query_row(row, |row| row.get(0).map(MessageId)).optional()?)
 }
 
-/// The session's latest reply, when it is the same and was stored within a time.
+/// The session's latest reply, when it is the same and not older than a repeat may be.
 fn same_as_latest(
     conn: &Connection,
     session: SessionKey,
     reply: &NewReply,
-    within: Duration,
     now: Now,
 ) -> Result<Option<MessageId>, StoreError> {
     let sql = "SELECT id FROM message WHERE text = ?3 AND at >= ?4 AND id = (
                    SELECT max(id) FROM message WHERE session = ?1 AND role = ?2)";
-    let since = now.wall_ms.saturating_sub(inbox::millis(within));
+    let since = now.wall_ms.saturating_sub(REPEATED_WITHIN_MS);
     let row = (session, rows::role_number(Role::Agent), &reply.text, since);
     Ok(conn.prepare_cached(sql)?.query_row(row, |row| row.get(0).map(MessageId)).optional()?)
 }

@@ -115,7 +115,7 @@ pub(super) async fn post_reply(
         files: Vec::new(),
         idempotency: None,
     };
-    let response_id = app.store.answer_batch(reply, caller.compat.lease, app.clock.now()).await?;
+    let response_id = app.store.answer_batch(reply, app.clock.now()).await?;
     fault::point("relay: reply stored, answer not sent");
     app.metrics.replies.inc();
     let timestamp = Moment(Timestamp::now());
