@@ -9,13 +9,13 @@ use tokio::process::Command;
 
 use crate::support::{LONG, relay};
 
-const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/agents/broca.py");
+const PROGRAM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/aiohttp/broca.py");
 
 /// The Python that has aiohttp.
 fn python() -> Option<PathBuf> {
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let folder = target.parent()?.join("aiohttp");
-    folder.join(".installed").exists().then(|| folder.join("bin/python"))
+    folder.join(".installed-from").exists().then(|| folder.join("bin/python"))
 }
 
 /// What the program prints of its conversation.

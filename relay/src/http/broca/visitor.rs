@@ -16,7 +16,7 @@ use crate::http::App;
 use crate::http::entries::fitting;
 use crate::http::error::ApiError;
 use crate::http::extract::{Query, read_json};
-use crate::http::limits::{allowance, refusal};
+use crate::http::limits::{allowance, needs_proof, refusal};
 use crate::http::visitor::{RESPONSES_LIMIT, check_message, fresh_session};
 use crate::store::{Entry, FreshSession, IdempotencyKey, NewMessage, SessionKey, StoreError};
 
@@ -55,22 +55,24 @@ pub(super) async fn post_message(
     check_message(&body.message, false, app.limits.max_message_chars)?;
     let (session, own) = caller.session(&body.session_id)?;
     let fresh = FreshSession { token: own, ..fresh_session(&caller.site.site.id, "")? };
+    let identity = caller.site.site.identify(None)?;
+    let needs_proof = needs_proof(&caller.site, &identity, None, None);
     let message = NewMessage {
         site: caller.site.key,
         session: Some(session),
         token: None,
-        identity: caller.site.site.identify(None)?,
+        identity,
         idempotency: repeat_key(&body),
         sent_at: sent_at(body.timestamp.as_ref()),
         text: body.message,
         files: Vec::new(),
         metadata: body.metadata.and_then(|metadata| serde_json::from_value(metadata).ok()),
         ip_address: Some(client.to_string()),
-        allowance: allowance(&app, &caller.site, client),
+        allowance: allowance(&app, &caller.site, client, needs_proof),
     };
     let now = app.clock.now();
     let accepted = app.store.accept_by_id(message, fresh, now).await;
-    let accepted = accepted.map_err(|error| refusal(&app, &caller.site, error, now))?;
+    let accepted = accepted.map_err(|error| refusal(&app, &caller.site, error, None, now))?;
     app.metrics.messages.inc();
     let stored = MessageStored {
         message_id: accepted.message,
