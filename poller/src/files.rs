@@ -138,7 +138,7 @@ fn disk(cause: io::Error) -> AgentError {
 }
 
 /// A name that means nothing to a file system or a shell; the end is kept, which tells the type.
-fn plain_name(name: &str) -> String {
+pub(crate) fn plain_name(name: &str) -> String {
     let plain = |c: char| if c.is_alphanumeric() || matches!(c, '.' | '-') { c } else { '_' };
     let begin = name.ceil_char_boundary(name.len().saturating_sub(MAX_NAME_BYTES));
     name[begin..].chars().map(plain).collect()

@@ -7,6 +7,9 @@ mod backoff;
 pub mod config;
 pub mod doctor;
 mod files;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod lease;
 mod one_line;
 pub mod poller;

@@ -1,6 +1,6 @@
 //! The relay as the poller calls it: each call is one request, bounded in time and size.
 
-mod answer;
+pub(crate) mod answer;
 mod error;
 
 use std::path::Path;
@@ -288,7 +288,7 @@ fn base_url(address: &str) -> Result<Url, RelayError> {
 }
 
 /// Whoever asks for so many messages has room for so many, in a queue and a memory that are bounded.
-fn check_leased(messages: &[LeasedMessage], asked_for: u32) -> Result<(), RelayError> {
+pub(crate) fn check_leased(messages: &[LeasedMessage], asked_for: u32) -> Result<(), RelayError> {
     if messages.len() > asked_for as usize {
         return Err(not_a_relay("it answers with more messages than were asked for"));
     }

@@ -66,7 +66,7 @@ impl TrustedProxies {
     }
 
     /// Goes from the peer towards the client for as long as whoever speaks is trusted.
-    fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
+    pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
         let mut client = ClientAddress::new(peer);
         for named in hops(headers) {
             match named {

@@ -10,6 +10,9 @@ pub mod config;
 pub mod connections;
 mod file_keeper;
 mod files;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod http;
 pub mod identity;

@@ -1,6 +1,7 @@
 //! Origins (RFC 6454): the pages that may reach the relay.
 
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use axum::http::Uri;
@@ -78,7 +79,12 @@ impl FromStr for OriginPattern {
         let uri: Uri = format!("{scheme}://{rest}").parse().map_err(|_| invalid())?;
         let authority = uri.authority().filter(|authority| authority.as_str() == rest);
         let authority = authority.ok_or_else(invalid)?;
-        if rest.contains(['*', '@']) || authority.host().is_empty() {
+        let host = authority.host();
+        if !(is_name(host) || !is_wildcard && is_address(host)) {
+            return Err(invalid());
+        }
+        // A port out of range is none to the reader of addresses.
+        if authority.port().is_none() && host != rest {
             return Err(invalid());
         }
         let default_port = match scheme {
@@ -88,11 +94,21 @@ impl FromStr for OriginPattern {
         };
         let port = authority.port_u16().filter(|port| Some(*port) != default_port);
         let port = port.map(|port| format!(":{port}")).unwrap_or_default();
-        Ok(Self {
-            scheme: format!("{scheme}://"),
-            authority: format!("{}{port}", authority.host()),
-            is_wildcard,
-        })
+        Ok(Self { scheme: format!("{scheme}://"), authority: format!("{host}{port}"), is_wildcard })
+    }
+}
+
+/// Whether hosts can be below it: what ends in a label of digits is an address.
+fn is_name(host: &str) -> bool {
+    let is_of_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let last = host.rsplit('.').next().unwrap_or_default();
+    host.bytes().all(is_of_name) && last.starts_with(|c: char| c.is_ascii_alphabetic())
+}
+
+fn is_address(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(host) => host.parse::<Ipv6Addr>().is_ok(),
+        None => host.parse::<Ipv4Addr>().is_ok(),
     }
 }
 
@@ -126,7 +142,14 @@ mod tests {
 
     #[test]
     fn an_exact_origin_is_that_scheme_host_and_port() {
-        let origins = origins(&["https://Shop.example:443", "http://localhost:5173/"]);
+        let origins = origins(&[
+            "https://Shop.example:443",
+            "http://localhost:5173/",
+            "http://127.0.0.1:5173",
+            "http://[::1]:5173",
+        ]);
+        assert!(origins.allow("http://127.0.0.1:5173"));
+        assert!(origins.allow("http://[::1]:5173"));
         assert!(origins.allow("https://shop.example"));
         assert!(origins.allow("http://localhost:5173"));
         for foreign in [
@@ -177,6 +200,12 @@ mod tests {
             "https://a.*.example.com",
             "*",
             "https://user@example.com",
+            "https://example.com:99999",
+            "https://example.com:",
+            "http://[h::0t]",
+            "http://127.0.0.256",
+            "https://*.127.0.0.1",
+            "https://*.[::1]",
         ] {
             let refused = text.parse::<OriginPattern>();
             assert_eq!(refused, Err(InvalidOrigin(text.into())), "{text}");

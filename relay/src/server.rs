@@ -45,6 +45,8 @@ pub struct Server {
     serving: JoinHandle<io::Result<()>>,
     cancelled: CancellationToken,
     tasks: TaskTracker,
+    #[cfg(fuzzing)]
+    pub(crate) router: Router,
 }
 
 /// Why a relay did not start.
@@ -146,9 +148,21 @@ impl Server {
         let tls = config.tls.map(|tls| tls.start(&tasks, cancelled.clone()));
         let scheme = if tls.is_some() { "https" } else { "http" };
         let router = router(app, tls.is_some());
+        #[cfg(fuzzing)]
+        let fuzzed = router.clone();
         let serving = serve(listener, handle.clone(), gate, tls, router)
             .map_err(|cause| StartError::Listen { address, cause })?;
-        Ok(Self { scheme, address, store, handle, serving, cancelled, tasks })
+        Ok(Self {
+            scheme,
+            address,
+            store,
+            handle,
+            serving,
+            cancelled,
+            tasks,
+            #[cfg(fuzzing)]
+            router: fuzzed,
+        })
     }
 
     /// Where it listens; the port is the real one.

@@ -56,6 +56,14 @@ impl Http {
 
     async fn ask(&self, question: &Question, draft: &Draft) -> Result<String, AgentError> {
         let response = self.service.post(question).await?;
+        self.read_answer(response, draft).await
+    }
+
+    pub(crate) async fn read_answer(
+        &self,
+        response: Response,
+        draft: &Draft,
+    ) -> Result<String, AgentError> {
         match media_type(&response).as_str() {
             json if json.ends_with("json") => self.read_json(response, draft).await,
             text if text.is_empty() || text.starts_with("text/") => {

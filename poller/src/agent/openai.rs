@@ -79,6 +79,14 @@ impl OpenAi {
 
     async fn ask(&self, question: &Question, draft: &Draft) -> Result<String, AgentError> {
         let response = self.service.post(&self.request(question)).await.map_err(with_advice)?;
+        self.read_answer(response, draft).await
+    }
+
+    pub(crate) async fn read_answer(
+        &self,
+        response: Response,
+        draft: &Draft,
+    ) -> Result<String, AgentError> {
         match media_type(&response).as_str() {
             "text/event-stream" => self.read_stream(response, draft).await,
             // A service that does not stream.

@@ -34,11 +34,10 @@ impl<'a> Reply<'a> {
     fn write(&mut self, length: usize) -> Result<(), AgentError> {
         let text = String::from_utf8_lossy(&self.unfinished[..length]);
         let room = self.limit_bytes - self.draft.len();
-        if text.len() <= room {
-            self.draft.push(&text);
-        } else if without_line_ends(&text).len() > room {
+        if without_line_ends(&text).len() > room {
             return Err(AgentError::TooLong { limit_bytes: self.limit_bytes });
         }
+        self.draft.push(&text[..text.len().min(room)]);
         self.unfinished.drain(..length);
         Ok(())
     }
@@ -95,5 +94,19 @@ mod tests {
         reply.push(b"\n\n").unwrap();
         assert!(matches!(reply.push(b"6"), Err(AgentError::TooLong { limit_bytes: 5 })));
         assert_eq!(draft.text(), "12345");
+    }
+
+    #[test]
+    fn line_ends_beyond_the_limit_cost_no_text() {
+        let written = |pieces: &[&str]| {
+            let draft = Draft::default();
+            let mut reply = Reply::new(&draft, limits(5));
+            pieces.iter().try_for_each(|piece| reply.push(piece.as_bytes()))?;
+            reply.finish()
+        };
+        assert_eq!(written(&["1234\n\n\n"]).unwrap(), "1234");
+        assert_eq!(written(&["12", "34\r\n\r\n", "\n"]).unwrap(), "1234");
+        let too_long = written(&["1234", "\n\n\n", "6"]);
+        assert!(matches!(too_long, Err(AgentError::TooLong { limit_bytes: 5 })));
     }
 }

@@ -12,7 +12,7 @@ use super::RelayError;
 use crate::one_line::one_line;
 
 /// The largest answer that is read, but for messages and files; a relay's stay well below.
-pub(super) const MAX_ANSWER_BYTES: usize = 64 * 1024;
+pub(crate) const MAX_ANSWER_BYTES: usize = 64 * 1024;
 
 /// The largest message that is read, with all that comes with it; four times what a relay takes from
 /// a visitor by default.
@@ -23,13 +23,26 @@ pub(super) async fn read<T: DeserializeOwned>(
     call: RequestBuilder,
     max_bytes: usize,
 ) -> Result<T, RelayError> {
-    let body = read_body(answered(call).await?, max_bytes).await?;
+    let response = answered(call).await?;
+    read_json(response, max_bytes).await
+}
+
+/// The body of a successful answer.
+pub(crate) async fn read_json<T: DeserializeOwned>(
+    response: Response,
+    max_bytes: usize,
+) -> Result<T, RelayError> {
+    let body = read_body(response, max_bytes).await?;
     serde_json::from_slice(&body).map_err(|problem| not_a_relay(&problem.to_string()))
 }
 
 /// A successful answer whose body is still to be read.
 pub(super) async fn answered(call: RequestBuilder) -> Result<Response, RelayError> {
-    let response = call.send().await.map_err(|cause| unreachable(&cause))?;
+    accepted(call.send().await.map_err(|cause| unreachable(&cause))?).await
+}
+
+/// An answer, unless it is a refusal.
+pub(crate) async fn accepted(response: Response) -> Result<Response, RelayError> {
     let status = response.status();
     if status.is_success() {
         return Ok(response);

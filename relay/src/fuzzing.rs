@@ -1,0 +1,45 @@
+//! Doors for the fuzz targets to what is the relay's own affair; there for cargo-fuzz only.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use axum::Router;
+use axum::http::HeaderMap;
+use postern_shared::SiteId;
+
+use crate::Server;
+use crate::client_address::TrustedProxies;
+use crate::config::FileError;
+use crate::identity::{IdentityError, IdentityKeys, VerifiedVisitor};
+
+/// The whole HTTP side of a relay, without its connections.
+pub fn router(server: &Server) -> Router {
+    server.router.clone()
+}
+
+/// Who calls, as limits and the operator are told.
+pub fn client(proxies: &TrustedProxies, peer: IpAddr, headers: &HeaderMap) -> String {
+    proxies.client(peer, headers).to_string()
+}
+
+/// Keys of files that a site's server signs with.
+///
+/// # Errors
+/// A [`FileError`] that names the file.
+pub fn identity_keys(paths: &[&Path]) -> Result<IdentityKeys, FileError> {
+    let mut keys = IdentityKeys::default();
+    paths.iter().try_for_each(|path| keys.add_file(path).map(drop))?;
+    Ok(keys)
+}
+
+/// Who a token says that a visitor of a site is.
+///
+/// # Errors
+/// An [`IdentityError`].
+pub fn verify(
+    keys: &IdentityKeys,
+    token: &str,
+    site: &SiteId,
+) -> Result<VerifiedVisitor, IdentityError> {
+    keys.verify(token, site)
+}
