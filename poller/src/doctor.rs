@@ -68,6 +68,9 @@ async fn check_relay(args: RelayArgs) -> Vec<Finding> {
     let asked = Timestamp::now();
     let health = match relay.health().await {
         Ok(health) => health,
+        Err(problem @ RelayError::BadCertificate(_)) => {
+            return vec![Finding::bad("tls", problem.to_string())];
+        }
         Err(problem) => return vec![Finding::bad("relay", unreachable(&relay, &problem))],
     };
     let version = &health.data.version;

@@ -1,6 +1,7 @@
 //! The relay as the poller calls it: each call is one request, bounded in time and size.
 
 pub(crate) mod answer;
+mod certificate;
 mod error;
 
 use std::path::Path;

@@ -8,7 +8,7 @@ use postern_shared::{ErrorType, Failure};
 use reqwest::{RequestBuilder, Response, StatusCode, header};
 use serde::de::DeserializeOwned;
 
-use super::RelayError;
+use super::{RelayError, certificate};
 use crate::one_line::one_line;
 
 /// The largest answer that is read, but for messages and files; a relay's stay well below.
@@ -55,6 +55,9 @@ pub(crate) async fn accepted(response: Response) -> Result<Response, RelayError>
 
 /// The innermost cause says what happened; the outer ones repeat the address.
 pub(super) fn unreachable(error: &reqwest::Error) -> RelayError {
+    if let Some(why) = certificate::refusal(error) {
+        return RelayError::BadCertificate(one_line(&why));
+    }
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -15,6 +15,9 @@ pub enum RelayError {
     /// No answer, or half of one.
     #[error("the relay cannot be reached: {0}")]
     Unreachable(String),
+    /// Whoever answers did not show that it is the relay.
+    #[error("the relay's certificate is refused, and nothing is sent: {0}")]
+    BadCertificate(String),
     /// 401 or 403.
     #[error("the relay refuses the key ({status}): {sentence}")]
     KeyRefused {
@@ -71,9 +74,11 @@ impl RelayError {
     /// Whether the same call may succeed later.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::Busy { .. } | Self::BadFile(_) | Self::NotARelay(_) => {
-                true
-            }
+            Self::Unreachable(_)
+            | Self::BadCertificate(_)
+            | Self::Busy { .. }
+            | Self::BadFile(_)
+            | Self::NotARelay(_) => true,
             Self::BadAddress(_)
             | Self::NoClient(_)
             | Self::KeyRefused { .. }

@@ -4,4 +4,5 @@
 
 mod acme;
 mod files;
+mod poller;
 mod support;

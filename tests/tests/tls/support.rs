@@ -40,11 +40,26 @@ impl Authority {
         self.certificate.pem()
     }
 
+    /// Its own certificate, as if it were a host.
+    pub(crate) fn own(&self) -> Pair {
+        Pair { cert: self.pem(), key: self.key.serialize_pem() }
+    }
+
     /// A certificate for this host, by its name and two of its addresses.
     pub(crate) fn issue(&self) -> Pair {
+        self.issue_with(&["localhost", "127.0.0.1", "127.0.0.9"], |_| {})
+    }
+
+    /// A certificate for these names, changed in some way.
+    pub(crate) fn issue_with(
+        &self,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Pair {
         let key = KeyPair::generate().unwrap();
-        let names = ["localhost", "127.0.0.1", "127.0.0.9"].map(str::to_owned);
-        let params = CertificateParams::new(names).unwrap();
+        let names: Vec<_> = names.iter().copied().map(str::to_owned).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        change(&mut params);
         let certificate = params.signed_by(&key, &self.certificate, &self.key).unwrap();
         Pair { cert: certificate.pem(), key: key.serialize_pem() }
     }
