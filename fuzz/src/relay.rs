@@ -6,7 +6,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
-use http::{Method, Request, Response};
+use http::request::Builder as RequestBuilder;
+use http::{Method, Request, Response, header};
 use http_body_util::BodyExt;
 use postern_relay::config::{Limits, default_file_types};
 use postern_relay::connections::ConnectionLimits;
@@ -14,7 +15,7 @@ use postern_relay::limits::{AddressLimits, SiteLimits};
 use postern_relay::secret::SecretHash;
 use postern_relay::sites::Site;
 use postern_relay::{Config, Server, fuzzing};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time;
@@ -24,8 +25,14 @@ use tower::ServiceExt;
 pub const API_KEY: &str = "key-of-the-poller";
 pub const ADMIN_KEY: &str = "key-of-the-operator";
 
+/// How many requests a relay is given: some end its session, or answer its message.
+const MAX_REQUESTS: u32 = 2_000;
+
 /// How long an answer may be held, or streamed, before its caller goes away.
 const PATIENCE: Duration = Duration::from_millis(20);
+
+const OPENING: &str = r#"{"session_id":"s","message":"m"}"#;
+const LEASING: &str = r#"{"lease_seconds":3600}"#;
 
 /// A relay with a session `s` in which message 1 is leased.
 pub struct Relay {
@@ -33,6 +40,7 @@ pub struct Relay {
     router: Router,
     token: String,
     lease: String,
+    asked: u32,
     _server: Server,
     _folder: TempDir,
 }
@@ -51,13 +59,18 @@ impl Relay {
         let server = runtime.block_on(async { Server::bind(config(&folder)) }).expect("a relay");
         let router = fuzzing::router(&server);
         let (token, lease) = (String::new(), String::new());
-        let mut relay = Self { runtime, router, token, lease, _server: server, _folder: folder };
-        let opened =
-            relay.data("/api/v1/messages", "", json!({ "session_id": "s", "message": "m" }));
-        relay.token = opened["session_token"].as_str().expect("a token").to_owned();
-        let leased = relay.data("/api/v1/inbox/lease", API_KEY, json!({ "lease_seconds": 3600 }));
-        relay.lease = leased["messages"][0]["lease_id"].as_str().expect("a lease").to_owned();
+        let mut relay =
+            Self { runtime, router, token, lease, asked: 0, _server: server, _folder: folder };
+        relay.token = relay.data(Request::post("/api/v1/messages"), OPENING, "/session_token");
+        let lease = Request::post("/api/v1/inbox/lease");
+        let lease = lease.header(header::AUTHORIZATION, format!("Bearer {API_KEY}"));
+        relay.lease = relay.data(lease, LEASING, "/messages/0/lease_id");
         relay
+    }
+
+    /// Whether it is time for another one.
+    pub fn is_worn(&self) -> bool {
+        self.asked == MAX_REQUESTS
     }
 
     /// A request as a text holds it: a line with method and path, a line for each header, a blank one,
@@ -80,7 +93,8 @@ impl Relay {
     }
 
     /// What comes of a request.
-    pub fn answer(&self, request: Request<Body>) -> Option<Answer> {
+    pub fn answer(&mut self, request: Request<Body>) -> Option<Answer> {
+        self.asked += 1;
         let asked = self.router.clone().oneshot(request);
         self.runtime.block_on(async {
             let answer = time::timeout(PATIENCE, asked).await.ok()?;
@@ -88,16 +102,13 @@ impl Relay {
         })
     }
 
-    fn data(&self, path: &str, key: &str, body: Value) -> Value {
-        let request = Request::post(path).header("authorization", format!("Bearer {key}"));
-        let mut request = request.body(Body::from(body.to_string())).expect("a request");
-        if key.is_empty() {
-            request.headers_mut().clear();
-        }
-        let asked = self.router.clone().oneshot(request);
+    /// A text in the data of an answer.
+    fn data(&self, request: RequestBuilder, body: &'static str, place: &str) -> String {
+        let asked = self.router.clone().oneshot(request.body(body.into()).expect("a request"));
         let answer = self.runtime.block_on(async { seen(asked.await.expect("an answer")).await });
         let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
-        body["data"].clone()
+        let text = body["data"].pointer(place).and_then(Value::as_str);
+        text.expect("a text").to_owned()
     }
 }
 
