@@ -104,7 +104,7 @@ impl Relay {
 
     /// A text in the data of an answer.
     fn data(&self, request: RequestBuilder, body: &'static str, place: &str) -> String {
-        let asked = self.router.clone().oneshot(request.body(body.into()).expect("a request"));
+        let asked = self.router.clone().oneshot(request.body(Body::from(body)).expect("a request"));
         let answer = self.runtime.block_on(async { seen(asked.await.expect("an answer")).await });
         let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
         let text = body["data"].pointer(place).and_then(Value::as_str);
