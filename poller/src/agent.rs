@@ -1,6 +1,7 @@
 //! The agents a poller can ask: each is one file, one type, one entry here.
 
 mod args;
+mod broca;
 mod draft;
 mod echo;
 mod error;
@@ -19,6 +20,7 @@ use postern_shared::{MessageId, Metadata, SessionId, Timestamp, Uid};
 use serde::{Deserialize, Serialize};
 
 pub use args::{AgentArgs, AgentConfigError, AgentKind, AgentLimits};
+pub use broca::{Broca, BrocaArgs};
 pub use draft::{Draft, Written};
 pub use echo::Echo;
 pub use error::AgentError;
@@ -45,6 +47,8 @@ pub enum Agent {
     Http(Http),
     /// Any service that speaks the chat completions API.
     OpenAi(OpenAi),
+    /// Broca, over the queue in its database.
+    Broca(Broca),
 }
 
 impl Agent {
@@ -58,6 +62,18 @@ impl Agent {
             AgentKind::Exec => Exec::new(&args.exec, args.limits).map(Self::Exec),
             AgentKind::Http => Http::new(&args.http, args.limits).map(Self::Http),
             AgentKind::OpenAi => OpenAi::new(&args.openai, args.limits).map(Self::OpenAi),
+            AgentKind::Broca => Broca::new(&args.broca, args.limits).map(Self::Broca),
+        }
+    }
+
+    /// Looks at what can be known without asking anything.
+    ///
+    /// # Errors
+    /// [`AgentError::Database`], which tells what to mend.
+    pub async fn check(&self) -> Result<(), AgentError> {
+        match self {
+            Self::Broca(broca) => broca.check().await,
+            Self::Echo(_) | Self::Exec(_) | Self::Http(_) | Self::OpenAi(_) => Ok(()),
         }
     }
 
@@ -87,6 +103,7 @@ impl Agent {
             Self::Exec(exec) => exec.answer(question, draft).await,
             Self::Http(http) => draft.unless_cancelled(http.answer(question, draft)).await,
             Self::OpenAi(openai) => draft.unless_cancelled(openai.answer(question, draft)).await,
+            Self::Broca(broca) => broca.answer(question, draft).await,
         };
         answer.map_err(|error| error.without_words_of(question))
     }

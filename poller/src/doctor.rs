@@ -126,6 +126,9 @@ async fn check_agent(agent: Result<Agent, impl ToString>) -> (Finding, Finding) 
         Ok(agent) => agent,
         Err(problem) => return (Finding::bad("agent", problem.to_string()), check_sockets()),
     };
+    if let Err(problem) = agent.check().await {
+        return (Finding::bad("agent", problem.to_string()), check_sockets());
+    }
     let question = match question("Are you there?") {
         Ok(question) => question,
         Err(problem) => return (Finding::bad("agent", problem.to_string()), check_sockets()),

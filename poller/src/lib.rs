@@ -20,5 +20,6 @@ pub mod queue;
 pub mod relay;
 mod show;
 pub mod sockets;
+mod sqlite;
 mod upload;
 mod work;

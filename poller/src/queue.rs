@@ -14,9 +14,7 @@ use postern_shared::poller::LeasedMessage;
 use postern_shared::visitor::Identity;
 use postern_shared::{LeaseId, MessageId, Metadata, SessionId, Timestamp, Uid};
 use rusqlite::types::FromSqlError;
-use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, named_params,
-};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, named_params};
 use rusqlite_migration::{M, Migrations};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -24,6 +22,7 @@ use tokio::{task, time};
 use tracing::{info, warn};
 
 use crate::agent::{Question, ReplyFile, Speaker, Turn};
+use crate::sqlite;
 
 /// How long an answer whose lease was lost is kept, should the relay hand the message out again.
 const KEEP_PARKED_MS: i64 = 7 * 24 * 3_600 * 1_000;
@@ -170,24 +169,7 @@ impl Outcome {
 impl QueueError {
     /// Whether the same call may succeed later: the disk is full, or another program has the lock.
     pub fn is_retryable(&self) -> bool {
-        use ErrorCode::{
-            CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, FileLockingProtocolFailed,
-            OutOfMemory, ReadOnly, SystemIoFailure,
-        };
-        let Self::Sqlite { cause, .. } = self else { return false };
-        matches!(
-            cause.sqlite_error_code(),
-            Some(
-                CannotOpen
-                    | DatabaseBusy
-                    | DatabaseLocked
-                    | DiskFull
-                    | FileLockingProtocolFailed
-                    | OutOfMemory
-                    | ReadOnly
-                    | SystemIoFailure
-            )
-        )
+        matches!(self, Self::Sqlite { cause, .. } if sqlite::may_pass(cause))
     }
 }
 
@@ -372,7 +354,7 @@ impl Queue {
     /// # Errors
     /// Whatever keeps the disk from taking it.
     pub async fn check_writable(&self) -> Result<(), QueueError> {
-        self.try_write(write_a_page).await
+        self.try_write(sqlite::write_a_page).await
     }
 
     /// Waits until writing works.
@@ -380,7 +362,7 @@ impl Queue {
     /// # Errors
     /// Whatever does not get better by waiting.
     pub async fn writable(&self) -> Result<(), QueueError> {
-        self.write(write_a_page).await
+        self.write(sqlite::write_a_page).await
     }
 
     /// Runs one transaction, again and again while the disk does not take it: an answer that is to
@@ -433,11 +415,6 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", false)
-}
-
-fn write_a_page(tx: &Transaction<'_>) -> rusqlite::Result<()> {
-    let version: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    tx.pragma_update(None, "user_version", version)
 }
 
 fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<()> {

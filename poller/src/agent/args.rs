@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use postern_host::key::KeyError;
 use postern_host::seconds;
 
-use super::{ExecArgs, HttpArgs, OpenAiArgs};
+use super::{BrocaArgs, ExecArgs, HttpArgs, OpenAiArgs};
 
 /// Which agent answers, and how it is reached.
 ///
@@ -31,6 +31,10 @@ pub struct AgentArgs {
     #[command(flatten)]
     pub openai: OpenAiArgs,
 
+    /// The settings of [`AgentKind::Broca`].
+    #[command(flatten)]
+    pub broca: BrocaArgs,
+
     /// What holds for every agent.
     #[command(flatten)]
     pub limits: AgentLimits,
@@ -48,6 +52,8 @@ pub enum AgentKind {
     /// Asks a service with the OpenAI chat completions API: Ollama, llama.cpp, vLLM, hosted ones
     #[value(name = "openai")]
     OpenAi,
+    /// Puts the message into the queue of Broca, in its database, and waits for the answer there
+    Broca,
 }
 
 /// How long an agent may take and how much it may say.
@@ -72,7 +78,7 @@ pub struct AgentLimits {
 #[derive(Debug, thiserror::Error)]
 pub enum AgentConfigError {
     /// None was chosen.
-    #[error("no agent is chosen: --agent (POSTERN_AGENT) takes echo, exec, http or openai")]
+    #[error("no agent is chosen: --agent (POSTERN_AGENT) takes echo, exec, http, openai or broca")]
     NoAgent,
     /// The chosen agent lacks a setting.
     #[error("--agent {agent} needs {flag}")]

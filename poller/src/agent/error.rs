@@ -1,6 +1,7 @@
 //! Why an agent gave no reply, and whether asking again may help.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -85,6 +86,17 @@ pub enum AgentError {
         /// What came in place of a reply.
         problem: String,
     },
+    /// The agent's database cannot be read or written.
+    #[error("the agent's database {}: {problem}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The agent's queue has ended the message without a reply.
+    #[error("the agent's queue gave the message up: {0}")]
+    GivenUp(&'static str),
     /// The service's content filter withheld the reply.
     #[error("the model's reply was withheld (content_filter)")]
     Filtered,
@@ -100,7 +112,8 @@ impl AgentError {
             | Self::Command(_)
             | Self::Exited { .. }
             | Self::Network { .. }
-            | Self::BrokenOff => true,
+            | Self::BrokenOff
+            | Self::Database { .. } => true,
             Self::Files { retryable, .. } => *retryable,
             Self::Refused { status, .. } => {
                 status.is_server_error()
@@ -109,7 +122,11 @@ impl AgentError {
                         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS
                     )
             }
-            Self::Cancelled | Self::TooLong { .. } | Self::NoReply { .. } | Self::Filtered => false,
+            Self::Cancelled
+            | Self::TooLong { .. }
+            | Self::NoReply { .. }
+            | Self::GivenUp(_)
+            | Self::Filtered => false,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode, Url, redirect};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, redirect};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -68,7 +68,17 @@ impl Service {
 
     /// Posts a body as JSON; anything but a success is an error.
     pub(super) async fn post(&self, body: &impl Serialize) -> Result<Response, AgentError> {
-        let mut request = self.client.post(self.url.clone()).json(body);
+        self.send(self.client.post(self.url.clone()).json(body)).await
+    }
+
+    /// Asks for what fits a query; anything but a success is an error.
+    pub(super) async fn get(&self, query: &[(&str, &str)]) -> Result<Response, AgentError> {
+        let mut url = self.url.clone();
+        url.query_pairs_mut().extend_pairs(query);
+        self.send(self.client.get(url)).await
+    }
+
+    async fn send(&self, mut request: RequestBuilder) -> Result<Response, AgentError> {
         if let Some(key) = &self.key {
             request = request.bearer_auth(key);
         }

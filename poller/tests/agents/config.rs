@@ -10,12 +10,13 @@ fn refusal(flags: &[&str]) -> String {
 fn what_is_missing_is_named() {
     assert_eq!(
         refusal(&[]),
-        "no agent is chosen: --agent (POSTERN_AGENT) takes echo, exec, http or openai"
+        "no agent is chosen: --agent (POSTERN_AGENT) takes echo, exec, http, openai or broca"
     );
     assert_eq!(refusal(&["--agent", "exec"]), "--agent exec needs --exec 'CMD'");
     assert_eq!(refusal(&["--agent", "exec", "--exec", "  "]), "--agent exec needs --exec 'CMD'");
     assert_eq!(refusal(&["--agent", "http"]), "--agent http needs --http-url URL");
     assert_eq!(refusal(&["--agent", "openai"]), "--agent openai needs --openai-model NAME");
+    assert_eq!(refusal(&["--agent", "broca"]), "--agent broca needs --broca-db PATH");
 }
 
 #[test]
@@ -25,6 +26,8 @@ fn urls_that_cannot_be_used_are_refused_without_showing_them() {
         assert_eq!(sentence, "--http-url must be an http:// or https:// URL", "{url}");
         let flags = ["--agent", "openai", "--openai-model", "m", "--openai-base-url", url];
         assert!(refusal(&flags).starts_with("--openai-base-url must be"), "{url}");
+        let flags = ["--agent", "broca", "--broca-db", "sanctum.db", "--letta-url", url];
+        assert!(refusal(&flags).starts_with("--letta-url must be"), "{url}");
     }
 }
 
@@ -36,6 +39,10 @@ fn a_key_that_cannot_be_used_is_named_and_not_shown() {
     let flags = ["--agent", "openai", "--openai-model", "m", "--openai-api-key-file", path];
     let sentence = refusal(&flags);
     assert!(sentence.starts_with("OPENAI_API_KEY has a character"), "{sentence}");
+    let letta = ["--letta-url", "http://127.0.0.1:1", "--letta-key-file", path];
+    let sentence =
+        refusal(&[&["--agent", "broca", "--broca-db", "sanctum.db"][..], &letta].concat());
+    assert!(sentence.starts_with("LETTA_API_KEY has a character"), "{sentence}");
 }
 
 #[test]
