@@ -94,6 +94,7 @@ export class Chat {
     );
     this.attachments.addEventListener("change", goOn, { signal });
     this.#session.addEventListener("change", () => this.#changeSession(), { signal });
+    this.#session.addEventListener("forget", () => this.conversation.forgetPast(), { signal });
     this.#unsent.addEventListener("change", () => this.#takeUnsent());
     identity.addEventListener("change", () => this.#takeIdentity(), { signal });
   }

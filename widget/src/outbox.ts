@@ -114,7 +114,6 @@ export class Outbox {
       }
       if (!error.refusesSession || !token) return this.#conversation.fail(key, sentence);
       this.#session.leave(token, error);
-      if (error.isOtherVisitor) this.#conversation.forgetPast();
       this.#conversation.readdress(key);
     }
   }

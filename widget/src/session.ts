@@ -3,7 +3,10 @@
 import type { Session, Store } from "./storage.ts";
 import type { RelayError } from "./wire.ts";
 
-/** Tells by a `change` event that another session, or none, is the current one. */
+/**
+ * Tells by a `change` event that another session, or none, is the current one, and by a `forget` event
+ * that the one before was another visitor's.
+ */
 export class SessionKeeper extends EventTarget {
   #store: Store;
   #announced: string | undefined;
@@ -35,8 +38,10 @@ export class SessionKeeper extends EventTarget {
   leave(token: string, error: RelayError): void {
     if (this.token !== token) return;
     // Most 403 mean a good token for another session: it still tells who is coming back.
-    const isGood = error.status === 403 && !error.isOtherVisitor && this.current !== undefined;
+    const { isOtherVisitor } = error;
+    const isGood = error.status === 403 && !isOtherVisitor && this.current !== undefined;
     this.#store.earlierToken = isGood ? token : undefined;
+    if (isOtherVisitor) this.#store.foreignSession = this.current?.id;
     this.#store.session = undefined;
     this.sync();
   }
@@ -45,7 +50,9 @@ export class SessionKeeper extends EventTarget {
   sync(): void {
     const id = this.#store.session?.id;
     if (id === this.#announced) return;
+    const isForeign = this.#announced && this.#announced === this.#store.foreignSession;
     this.#announced = id;
     this.dispatchEvent(new Event("change"));
+    if (isForeign) this.dispatchEvent(new Event("forget"));
   }
 }

@@ -39,6 +39,15 @@ export class Store {
     this.#write("earlier-token", token);
   }
 
+  /** The id of a session that turned out to be another visitor's than is here now. */
+  get foreignSession(): unknown {
+    return this.#read("foreign");
+  }
+
+  set foreignSession(id: string | undefined) {
+    this.#write("foreign", id);
+  }
+
   /** The id of the newest reply the visitor has seen; 0 before the first. */
   get seen(): number {
     const value = this.#read("seen");
@@ -60,7 +69,8 @@ export class Store {
 
   /** Forgets everything. */
   clear(): void {
-    for (const name of ["session", "earlier-token", "seen"]) this.#write(name, undefined);
+    for (const name of ["session", "earlier-token", "foreign", "seen"])
+      this.#write(name, undefined);
   }
 
   #read(name: string): unknown {
