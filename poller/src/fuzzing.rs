@@ -21,7 +21,7 @@ pub async fn read_reply(
     match agent {
         Agent::Http(http) => http.read_answer(response, draft).await,
         Agent::OpenAi(openai) => openai.read_answer(response, draft).await,
-        Agent::Echo(_) | Agent::Exec(_) => Err(AgentError::Blank),
+        Agent::Echo(_) | Agent::Exec(_) | Agent::Broca(_) => Err(AgentError::Blank),
     }
 }
 
