@@ -16,7 +16,7 @@ use hyper_util::server::conn::auto;
 use postern_host::seconds;
 
 pub(crate) use answer::{hold, until_sent};
-pub(crate) use crowd::Crowd;
+pub(crate) use crowd::{Crowd, Place};
 pub(crate) use gate::Gate;
 
 use crate::client_address::TrustedProxies;

@@ -1,5 +1,6 @@
 //! The router and its layers; the handlers sit one file per caller.
 
+mod admission;
 mod assets;
 mod broca;
 mod cors;
@@ -26,6 +27,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
+use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{
     MakeRequestUuid, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
@@ -99,10 +101,7 @@ pub(crate) fn router(app: App) -> Router {
     let for_pages = |calls: Router<App>| {
         calls
             .method_not_allowed_fallback(refuse_method)
-            .layer(middleware::from_fn_with_state(app.clone(), limits::limit_failures))
-            .layer(middleware::from_fn_with_state(app.clone(), limits::limit_calls))
-            .layer(middleware::from_fn_with_state(app.clone(), cors::refuse_foreign))
-            .layer(no_crowds())
+            .layer(middleware::from_fn_with_state(app.clone(), admission::admit))
             .layer(cors::layer(&app.sites))
     };
     let by_key = || middleware::from_fn_with_state(app.clone(), extract::hold_to_key);
@@ -117,7 +116,7 @@ pub(crate) fn router(app: App) -> Router {
         true => broca::call(actions, &app.sites, request).await,
         false => NOTHING_HERE.into_response(),
     };
-    Router::new()
+    let routes = Router::new()
         .nest("/api/v1", versioned)
         .nest("/api", aliases)
         .route("/health", get(operator::show_health))
@@ -130,10 +129,14 @@ pub(crate) fn router(app: App) -> Router {
         .fallback(unmatched)
         .layer(CatchPanicLayer::custom(|_| ApiError::Panicked.into_response()))
         .layer(middleware::from_fn_with_state(app.clone(), observe_request))
-        .layer(PropagateRequestIdLayer::x_request_id())
-        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .with_state(app);
+    // Around the routes and not on each of them: then a call clones the router, which is one count.
+    let named = ServiceBuilder::new()
         .layer(middleware::from_fn(drop_odd_request_id))
-        .with_state(app)
+        .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
+        .layer(PropagateRequestIdLayer::x_request_id())
+        .service(routes);
+    Router::new().fallback_service(named)
 }
 
 /// The visitor's calls, made by pages of the sites' origins.

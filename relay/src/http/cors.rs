@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, Method, header};
-use axum::middleware::Next;
-use axum::response::Response;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::App;
@@ -46,18 +44,14 @@ pub(super) fn layer(sites: &Sites) -> CorsLayer {
 }
 
 /// Refuses what a page of a foreign origin asks for. A caller that is no page has no origin.
-pub(super) async fn refuse_foreign(
-    State(app): State<App>,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
+pub(super) fn check_origin(app: &App, request: &Request) -> Result<(), ApiError> {
     if let Some(origin) = request.headers().get(header::ORIGIN)
         && let Some(site) = visited_site(&app.sites, request.uri())
         && !is_allowed(&site.site.origins, origin)
     {
         return Err(ApiError::ForeignOrigin);
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 fn is_allowed(origins: &crate::origins::Origins, origin: &HeaderValue) -> bool {

@@ -20,23 +20,21 @@ use crate::store::{Identity, Now, SessionKey, StoreError};
 
 /// Refuses a visitor's call when its address makes too many. A poller, which comes here with files,
 /// shows its key and is let through.
-pub(super) async fn limit_calls(
-    State(app): State<App>,
+pub(super) fn take_call(
+    app: &App,
     client: ClientAddress,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
+    request: &Request,
+) -> Result<(), ApiError> {
     if let Some(network) = app.proxies.network(client)
         && let Err(exceeded) = app.addresses.take_call(network)
-        && !shows_key(&app, request.headers())
+        && !shows_key(app, request.headers())
     {
         return Err(exceeded.into());
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
-/// Counts keys and tokens that open nothing. A good one is never refused for the bad ones of others
-/// behind the same address: it is too long to be guessed, and what is kept off is the work and the log.
+/// Counts keys that open nothing.
 pub(super) async fn limit_failures(
     State(app): State<App>,
     client: ClientAddress,
@@ -44,12 +42,23 @@ pub(super) async fn limit_failures(
     next: Next,
 ) -> Result<Response, ApiError> {
     let response = next.run(request).await;
+    take_failure(&app, client, &response)?;
+    Ok(response)
+}
+
+/// Counts keys and tokens that open nothing. A good one is never refused for the bad ones of others
+/// behind the same address: it is too long to be guessed, and what is kept off is the work and the log.
+pub(super) fn take_failure(
+    app: &App,
+    client: ClientAddress,
+    response: &Response,
+) -> Result<(), ApiError> {
     if response.status() == StatusCode::UNAUTHORIZED
         && let Some(network) = app.proxies.network(client)
     {
         app.addresses.take_failure(network)?;
     }
-    Ok(response)
+    Ok(())
 }
 
 /// What a visitor of a site may still ask for.
