@@ -194,6 +194,9 @@ impl Store {
     ///
     /// # Errors
     /// [`OpenError`] names the file and what is wrong with it.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
     pub fn open(
         path: &Path,
         sites: &[NewSite],

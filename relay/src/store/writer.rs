@@ -9,6 +9,7 @@ use std::thread;
 use postern_host::fault;
 use postern_host::file::FileLock;
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error};
 
@@ -83,13 +84,14 @@ impl Writer {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let (commands, queue) = mpsc::channel(QUEUE);
         let (thread_alive, alive) = watch::channel(());
+        let runtime = Handle::current();
         thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
                 // Dropped last, even by a panic: it tells that the thread has ended.
                 let _alive = thread_alive;
                 let _lock = lock;
-                write_until_closed(connection, queue, &announcer);
+                write_until_closed(connection, queue, &announcer, &runtime);
             })
             .map_err(OpenError::Thread)?;
         Ok(Self { commands, alive })
@@ -124,6 +126,7 @@ fn write_until_closed(
     mut connection: Connection,
     mut queue: mpsc::Receiver<Command>,
     announcer: &Announcer,
+    runtime: &Handle,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     let mut open = true;
@@ -137,7 +140,13 @@ fn write_until_closed(
             }
             jobs.append(&mut take_jobs(&mut batch, &mut open));
         }
-        answer(jobs, committed, announcer);
+        match committed {
+            Ok(changes) => {
+                answer(jobs, runtime);
+                announcer.announce(changes);
+            }
+            Err(cause) => refuse(jobs, &cause),
+        }
     }
     // Not needed for safety: it only spares the next start the reading of the log.
     let folded = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);");
@@ -157,21 +166,18 @@ fn take_jobs(commands: &mut Vec<Command>, open: &mut bool) -> Vec<Box<dyn Job>> 
     jobs
 }
 
-/// Tells everyone how the commit went.
-fn answer(jobs: Vec<Box<dyn Job>>, committed: rusqlite::Result<Changes>, announcer: &Announcer) {
-    match committed {
-        Ok(changes) => {
-            for job in jobs {
-                job.answer(Ok(()));
-            }
-            announcer.announce(changes);
-        }
-        Err(cause) => {
-            error!(error = %cause, writes = jobs.len(), "a commit failed; its callers are told");
-            for job in jobs {
-                job.answer(Err(StoreError::Unavailable(cause.to_string())));
-            }
-        }
+/// Tells everyone that their write is on disk. To wake a task from out here costs a system call; so the
+/// many are woken by one task, from within.
+fn answer(jobs: Vec<Box<dyn Job>>, runtime: &Handle) {
+    let answer = move || jobs.into_iter().for_each(|job| job.answer(Ok(())));
+    runtime.spawn(async move { answer() });
+}
+
+/// Tells everyone that nothing was written.
+fn refuse(jobs: Vec<Box<dyn Job>>, cause: &rusqlite::Error) {
+    error!(error = %cause, writes = jobs.len(), "a commit failed; its callers are told");
+    for job in jobs {
+        job.answer(Err(StoreError::Unavailable(cause.to_string())));
     }
 }
 
