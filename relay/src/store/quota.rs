@@ -27,28 +27,32 @@ struct Used {
 /// The moments on the steady clock at which the whole of an allowance is there again: all that the
 /// generic cell rate algorithm has to know.
 #[derive(Clone, Copy)]
-struct Rates {
-    session_minute: i64,
-    session_day: i64,
+pub(super) struct Rates {
+    pub(super) session_minute: i64,
+    pub(super) session_day: i64,
     site_minute: i64,
 }
 
-/// Takes one message off what its session, its site and its address may send.
+/// Takes one message off what its session, its site and its address may send. Tells what is to be noted
+/// in the session's row, which the message changes anyway.
 pub(super) fn take_message(
     conn: &Connection,
     session: SessionKey,
     allowance: &Allowance,
     now: Now,
-) -> Result<(), StoreError> {
+) -> Result<Option<Rates>, StoreError> {
     let limits = &allowance.site;
+    let mut noted = None;
     if *limits != SiteLimits::OFF {
         let used = used(conn, session, limits, now)?;
         check_open(&used, limits)?;
         let rates = take_rates(used.rates, limits, now)?;
         check_budget(&used, limits, now)?;
-        note(conn, session, &used, rates, now)?;
+        note(conn, &used, rates, now)?;
+        noted = Some(rates);
     }
-    Ok(allowance.take_message()?)
+    allowance.take_message()?;
+    Ok(noted)
 }
 
 /// Takes one session off what a site may have and an address may open.
@@ -166,15 +170,8 @@ fn take(
     Ok(whole_at)
 }
 
-fn note(
-    conn: &Connection,
-    session: SessionKey,
-    used: &Used,
-    rates: Rates,
-    now: Now,
-) -> Result<(), StoreError> {
-    let sql = "UPDATE session SET minute_whole_at = ?2, day_whole_at = ?3 WHERE id = ?1";
-    conn.prepare_cached(sql)?.execute((session, rates.session_minute, rates.session_day))?;
+/// Notes what a site has used up.
+fn note(conn: &Connection, used: &Used, rates: Rates, now: Now) -> Result<(), StoreError> {
     let sql = "UPDATE site SET minute_whole_at = ?2, day = ?3, day_count = ?4 WHERE id = ?1";
     let row = (used.site, rates.site_minute, day(now), used.today + 1);
     conn.prepare_cached(sql)?.execute(row)?;

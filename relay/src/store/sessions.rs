@@ -226,7 +226,7 @@ fn insert(
     session: SessionKey,
     now: Now,
 ) -> Result<MessageId, StoreError> {
-    quota::take_message(txn.conn, session, &message.allowance, now)?;
+    let rates = quota::take_message(txn.conn, session, &message.allowance, now)?;
     let sql = "INSERT INTO message (session, role, text, at, sent_at, metadata, idempotency)
                VALUES (:session, :role, :text, :now, :sent_at, :metadata, :key) RETURNING id";
     let id = txn.conn.prepare_cached(sql)?.query_row(
@@ -242,9 +242,12 @@ fn insert(
         |row| row.get(0).map(MessageId),
     )?;
     uploads::attach(txn.conn, session, id, Role::Visitor, &message.files)?;
-    let sql =
-        "UPDATE session SET message_count = message_count + 1, last_active = ?2 WHERE id = ?1";
-    txn.conn.prepare_cached(sql)?.execute((session, now.wall_ms))?;
+    let sql = "UPDATE session SET message_count = message_count + 1, last_active = ?2,
+                   minute_whole_at = coalesce(?3, minute_whole_at),
+                   day_whole_at = coalesce(?4, day_whole_at)
+               WHERE id = ?1";
+    let (minute, day) = rates.map(|rates| (rates.session_minute, rates.session_day)).unzip();
+    txn.conn.prepare_cached(sql)?.execute((session, now.wall_ms, minute, day))?;
     inbox::enqueue(txn, session, id, now)?;
     txn.changes.sessions.push(session);
     Ok(id)
