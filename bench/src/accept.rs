@@ -1,0 +1,73 @@
+//! Accepting a visitor's message: from its first byte to the answer that says it is on disk.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::load::{self, Arrivals, Outcome, Request};
+use crate::stored::{MESSAGE, SESSIONS, session_id, session_token};
+
+/// Posts messages to the conversations in turn, each with an idempotency key of its own.
+pub(crate) async fn run(
+    relay: SocketAddr,
+    connections: u32,
+    arrivals: Arrivals,
+    length: Duration,
+) -> Result<Outcome> {
+    load::run(relay, connections, arrivals, length, messages(connections)).await
+}
+
+/// The same calls to a server that echoes them.
+pub(crate) async fn echo(
+    server: SocketAddr,
+    connections: u32,
+    arrivals: Arrivals,
+    length: Duration,
+) -> Result<Outcome> {
+    load::run(
+        server,
+        connections,
+        arrivals,
+        length,
+        Arc::new(|caller, _, buffer| {
+            write(buffer, "/", caller % SESSIONS, "0");
+        }),
+    )
+    .await
+}
+
+fn messages(connections: u32) -> Request {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let run = RUNS.fetch_add(1, Ordering::Relaxed);
+    Arc::new(move |caller, call, buffer| {
+        // A conversation belongs to one caller, so that its order can be seen.
+        let turn = u32::try_from(call % 1_000_000).unwrap_or_default();
+        let session = (caller + turn.wrapping_mul(connections)) % SESSIONS;
+        write_message(buffer, session, &format!("{run:08}-{caller:08}-{call:012}"));
+    })
+}
+
+/// Writes the request that posts a message.
+pub(crate) fn write_message(buffer: &mut Vec<u8>, session: u32, key: &str) {
+    write(buffer, "/api/v1/messages", session, key);
+}
+
+fn write(buffer: &mut Vec<u8>, path: &str, session: u32, key: &str) {
+    let id = session_id(session);
+    let body = format!(r#"{{"session_id":"{id}","message":"{MESSAGE}"}}"#);
+    // Writing to memory does not fail.
+    let _ = write!(
+        buffer,
+        "POST {path} HTTP/1.1\r\nHost: relay\r\nContent-Type: application/json\r\n\
+         Authorization: Bearer {}\r\nIdempotency-Key: {key}\r\nX-Forwarded-For: 10.0.{}.{}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        session_token(session),
+        session / 256,
+        session % 256,
+        body.len(),
+    );
+}

@@ -1,0 +1,87 @@
+//! `cargo bench-all`: Postern's halves, measured in one run as shares of what this machine can do.
+//!
+//! Limits and product take turns, round by round, so that a machine that slows down slows both. Each
+//! figure is the median of its rounds; what counts is the ratio beside it.
+
+mod accept;
+mod http;
+mod limits;
+mod load;
+mod plan;
+mod processes;
+mod report;
+mod stored;
+mod streams;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::plan::Plan;
+
+/// Measures Postern's halves as shares of what this machine can do; about ten minutes.
+#[derive(Parser)]
+#[command(name = "cargo bench-all")]
+struct Cli {
+    #[command(subcommand)]
+    part: Option<Part>,
+
+    /// How many messages are stored beforehand, in turn
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "10000,1000000,10000000")]
+    stored: Vec<u64>,
+
+    /// Over how many connections messages come, in turn
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,16,64,256,1024")]
+    connections: Vec<u32>,
+
+    /// How often each figure is measured
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    rounds: u32,
+
+    /// How long each measurement takes, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    length: f64,
+
+    /// How many event streams are opened
+    #[arg(long, value_name = "N", default_value_t = 9_000)]
+    streams: u32,
+
+    /// Where the report goes, and the databases while they are needed
+    #[arg(long, value_name = "DIR", default_value = "target/bench")]
+    out: PathBuf,
+
+    /// Measure the binaries that lie beside this one as they are
+    #[arg(long)]
+    no_build: bool,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// A server that echoes, for comparison
+    #[command(hide = true)]
+    Echo,
+}
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let cli = Cli::parse();
+    if let Some(Part::Echo) = cli.part {
+        return limits::serve_echo().await;
+    }
+    if !cli.no_build {
+        processes::build()?;
+    }
+    let plan = Plan {
+        stored: cli.stored,
+        connections: cli.connections,
+        rounds: cli.rounds,
+        length: Duration::from_secs_f64(cli.length),
+        streams: cli.streams,
+    };
+    let report = plan.carry_out(&cli.out).await?;
+    report.write(&cli.out)?;
+    eprintln!("\nwritten to {}", cli.out.join("report.md").display());
+    Ok(())
+}
