@@ -159,3 +159,15 @@ async fn a_session_of_such_a_visitor_can_be_revoked() {
     let opened = relay.stranger_calls().post("/messages", &json!({ "message": "hi" })).await;
     assert!(opened.data::<MessageAccepted>().session_token.is_some());
 }
+
+#[tokio::test]
+async fn a_site_that_asks_for_a_proof_of_work_lets_no_such_visitor_around_it() {
+    let limits = SiteLimits { proof_of_work: 100, ..SiteLimits::OFF };
+    let compat = Compat { contract: Contract::Broca, lease: LONG, visitors: true };
+    let relay = TestRelay::compatible(compat, limits);
+    let mut widget = Widget::open(&relay).await;
+    let body = json!({ "session_id": widget.session, "message": "hi" }).to_string();
+    let refused = widget.call("POST", "action=messages", &body).await.refusal();
+    assert_eq!(refused, (400, "invalid_request".into()));
+    assert_eq!(Plugin::start(&relay).await.fetch().await.len(), 0);
+}
