@@ -1,12 +1,10 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
+import { test } from "node:test";
 import { Store } from "../src/storage.ts";
 import { speak } from "../src/texts.ts";
-import { TestClock } from "./clock.ts";
-import { Device } from "./device.ts";
-import { type Call, FakeRelay, type Fault, refuse } from "./fake-relay.ts";
-import { TestLocks } from "./locks.ts";
-import { Page } from "./page.ts";
+import { clock, device, relay, visit } from "./browser.ts";
+import { type Call, type Fault, refuse } from "./fake-relay.ts";
+import type { Page } from "./page.ts";
 import { setXmlHttpRequest } from "./xhr.ts";
 
 const POST = "POST /messages";
@@ -15,33 +13,6 @@ const UPLOAD = "POST /sessions/{id}/files";
 
 setXmlHttpRequest();
 speak("en");
-
-let relay: FakeRelay;
-let clock: TestClock;
-let device: Device;
-let locks: TestLocks;
-let pages: Page[];
-
-beforeEach(async () => {
-  relay = await FakeRelay.start();
-  clock = new TestClock();
-  device = new Device();
-  locks = new TestLocks();
-  pages = [];
-});
-
-afterEach(async () => {
-  for (const page of pages) page.leave();
-  await relay.stop();
-});
-
-/** Another tab of the same browser. */
-function visit(): Page {
-  const platform = { ...device, clock, locks, page: `page-${pages.length}` };
-  const page = new Page(relay.address, platform);
-  pages.push(page);
-  return page;
-}
 
 function attach(page: Page, ...names: string[]): void {
   for (const name of names) page.chat.attachments.add(new File(["rye"], name));

@@ -1,43 +1,15 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
+import { test } from "node:test";
 import { Store } from "../src/storage.ts";
-import { TestClock } from "./clock.ts";
-import { Device } from "./device.ts";
-import { type Call, chunkEvent, FakeRelay, type Fault, refuse, statusEvent } from "./fake-relay.ts";
-import { TestLocks } from "./locks.ts";
-import { Page } from "./page.ts";
+import { clock, device, relay, visit } from "./browser.ts";
+import { type Call, chunkEvent, type Fault, refuse, statusEvent } from "./fake-relay.ts";
+import type { Page } from "./page.ts";
 
 const POST = "POST /messages";
 const TRANSCRIPT = "GET /sessions/{id}/messages";
 const EVENTS = "GET /sessions/{id}/events";
 const REPLIES = "GET /responses/{id}";
 const CANCEL = "POST /messages/{id}/cancel";
-
-let relay: FakeRelay;
-let clock: TestClock;
-let device: Device;
-let locks: TestLocks;
-let pages: Page[];
-
-beforeEach(async () => {
-  relay = await FakeRelay.start();
-  clock = new TestClock();
-  device = new Device();
-  locks = new TestLocks();
-  pages = [];
-});
-
-afterEach(async () => {
-  for (const page of pages) page.leave();
-  await relay.stop();
-});
-
-/** Another tab of the same browser. */
-function visit(): Page {
-  const page = new Page(relay.address, { ...device, clock, locks });
-  pages.push(page);
-  return page;
-}
 
 async function openSession(page: Page): Promise<void> {
   page.chat.send("hi");
@@ -607,10 +579,7 @@ test("nothing runs on for a page that was left", async () => {
 });
 
 test("every call names the site, and each site of a relay has a conversation of its own", async () => {
-  const platform = { ...device, clock, locks };
-  const shop = new Page(relay.address, platform, "shop");
-  const club = new Page(relay.address, platform, "club");
-  pages.push(shop, club);
+  const [shop, club] = [visit("shop"), visit("club")];
   shop.chat.send("hi");
   await shop.shows("hi (sent)");
   await relay.until(() => relay.called(EVENTS).length === 1);

@@ -1,41 +1,14 @@
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
-import { TestClock } from "./clock.ts";
-import { Device } from "./device.ts";
-import { FakeRelay, type Fault, refuse } from "./fake-relay.ts";
-import { TestLocks } from "./locks.ts";
-import { Page } from "./page.ts";
+import { test } from "node:test";
+import { clock, device, relay, visit } from "./browser.ts";
+import { type Fault, refuse } from "./fake-relay.ts";
+import type { Page } from "./page.ts";
 import { setXmlHttpRequest } from "./xhr.ts";
 
 const POST = "POST /messages";
 const OPEN = "POST /sessions";
 
 setXmlHttpRequest();
-
-let relay: FakeRelay;
-let clock: TestClock;
-let device: Device;
-let locks: TestLocks;
-let pages: Page[];
-
-beforeEach(async () => {
-  relay = await FakeRelay.start();
-  clock = new TestClock();
-  device = new Device();
-  locks = new TestLocks();
-  pages = [];
-});
-
-afterEach(async () => {
-  for (const page of pages) page.leave();
-  await relay.stop();
-});
-
-function visit(): Page {
-  const page = new Page(relay.address, { ...device, clock, locks });
-  pages.push(page);
-  return page;
-}
 
 const shownIdentities = (name = POST) => relay.called(name).map(({ body }) => body.identity);
 const refuseIdentity: Fault = (_call, response) => {
