@@ -21,7 +21,7 @@ use clap::{Parser, Subcommand};
 
 use crate::plan::Plan;
 
-/// Measures Postern's halves as shares of what this machine can do; about ten minutes.
+/// Measures Postern's halves as shares of what this machine can do; about seven minutes.
 #[derive(Parser)]
 #[command(name = "cargo bench-all")]
 struct Cli {
