@@ -165,9 +165,10 @@ pub(super) async fn revoke_session(
 
 /// What the session gets, should this message open one.
 pub(super) fn fresh_session(site: &SiteId, token: &str) -> Result<FreshSession, ApiError> {
-    let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    let id = SessionId::try_from(hex(&secret::random_bytes::<16>()));
-    let uid = Uid::try_from(hex(&secret::random_bytes::<8>()));
+    let id = u128::from_be_bytes(secret::random_bytes());
+    let id = SessionId::try_from(format!("{id:032x}"));
+    let uid = u64::from_be_bytes(secret::random_bytes());
+    let uid = Uid::try_from(format!("{uid:016x}"));
     let (Ok(id), Ok(uid)) = (id, uid) else {
         return Err(ApiError::Panicked);
     };

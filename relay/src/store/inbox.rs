@@ -173,19 +173,16 @@ impl Store {
 /// Puts a message into the inbox; visible at once when it is its session's only one.
 pub(super) fn enqueue(
     txn: &mut Txn<'_>,
-    session: SessionKey,
-    message: MessageId,
+    (site, session, message): (SiteKey, SessionKey, MessageId),
+    is_next: bool,
     now: Now,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO inbox (session, message, site, visible_at)
-               SELECT id, ?2, site, iif(EXISTS (SELECT 1 FROM inbox WHERE session = ?1), NULL, ?3)
-               FROM session WHERE id = ?1
-               RETURNING iif(visible_at IS NULL, NULL, site)";
-    let visible: Option<SiteKey> = txn
-        .conn
-        .prepare_cached(sql)?
-        .query_row((session, message.0, now.steady_ms), |row| row.get(0))?;
-    txn.changes.inboxes.extend(visible);
+    let visible_at = is_next.then_some(now.steady_ms);
+    let sql = "INSERT INTO inbox (site, session, message, visible_at) VALUES (?1, ?2, ?3, ?4)";
+    txn.conn.prepare_cached(sql)?.execute((site, session, message.0, visible_at))?;
+    if is_next {
+        txn.changes.inboxes.insert(site);
+    }
     Ok(())
 }
 

@@ -109,20 +109,17 @@ pub(super) fn insert(
     let sql = "INSERT INTO session
                    (public_id, site, uid, visitor, created_at, last_active, ip_address, metadata,
                     opening_key)
-               VALUES (:id, :site, :uid, :visitor, :now, :now, :ip, :metadata, :key) RETURNING id";
-    let key = conn.prepare_cached(sql)?.query_row(
-        named_params! {
-            ":id": row.id.as_str(),
-            ":site": row.site,
-            ":uid": row.visitor.uid.as_str(),
-            ":visitor": row.visitor.verified,
-            ":now": now.wall_ms,
-            ":ip": row.ip_address,
-            ":metadata": row.metadata,
-            ":key": row.opening_key,
-        },
-        |row| row.get(0),
-    )?;
+               VALUES (:id, :site, :uid, :visitor, :now, :now, :ip, :metadata, :key)";
+    let key = SessionKey(conn.prepare_cached(sql)?.insert(named_params! {
+        ":id": row.id.as_str(),
+        ":site": row.site,
+        ":uid": row.visitor.uid.as_str(),
+        ":visitor": row.visitor.verified,
+        ":now": now.wall_ms,
+        ":ip": row.ip_address,
+        ":metadata": row.metadata,
+        ":key": row.opening_key,
+    })?);
     add_token(conn, key, token, now)?;
     Ok(key)
 }

@@ -103,22 +103,18 @@ pub(super) fn insert(
     let sql =
         "INSERT INTO message (session, role, text, answers, at, sent_at, idempotency, stopped,
                               quick_replies)
-         VALUES (:session, :role, :text, :answers, :now, :sent_at, :key, :stopped, :quick_replies)
-         RETURNING id";
-    let id = conn.prepare_cached(sql)?.query_row(
-        named_params! {
-            ":session": session,
-            ":role": rows::role_number(Role::Agent),
-            ":text": reply.text,
-            ":answers": reply.answers.map(|id| id.0),
-            ":now": now.wall_ms,
-            ":sent_at": reply.sent_at.map(Timestamp::as_millisecond),
-            ":key": reply.idempotency,
-            ":stopped": reply.stopped,
-            ":quick_replies": quick_replies_text(reply),
-        },
-        |row| row.get(0).map(MessageId),
-    )?;
+         VALUES (:session, :role, :text, :answers, :now, :sent_at, :key, :stopped, :quick_replies)";
+    let id = MessageId(conn.prepare_cached(sql)?.insert(named_params! {
+        ":session": session,
+        ":role": rows::role_number(Role::Agent),
+        ":text": reply.text,
+        ":answers": reply.answers.map(|id| id.0),
+        ":now": now.wall_ms,
+        ":sent_at": reply.sent_at.map(Timestamp::as_millisecond),
+        ":key": reply.idempotency,
+        ":stopped": reply.stopped,
+        ":quick_replies": quick_replies_text(reply),
+    })?);
     uploads::attach(conn, session, id, Role::Agent, &reply.files)?;
     count_reply(conn, session, now)?;
     Ok(id)

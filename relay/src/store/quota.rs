@@ -1,9 +1,11 @@
 //! Limits that hold over restarts: counted in the rows, by the transaction that adds to them.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use rusqlite::{Connection, named_params};
 
+use super::writer::Txn;
 use super::{Now, SessionKey, SiteKey, StoreError};
 use crate::limits::{Allowance, DAY, Exceeded, Limit, MINUTE, SiteLimits};
 
@@ -15,44 +17,76 @@ const SITE_OPENS: Duration = Duration::from_secs(60);
 const SITE_FORGETS: Duration = Duration::from_secs(3_600);
 
 /// What a session and its site have used up.
-struct Used {
-    site: SiteKey,
-    session_open: u32,
+pub(super) struct Used {
+    pub(super) site: SiteKey,
+    /// As far as anybody wants to know: it is not counted beyond the limit.
+    pub(super) session_open: u32,
     site_open: u32,
-    /// On the day that it is.
-    today: u32,
-    rates: Rates,
+    of_session: SessionUse,
+    of_site: SiteUse,
 }
 
-/// The moments on the steady clock at which the whole of an allowance is there again: all that the
-/// generic cell rate algorithm has to know.
+/// The moments on the steady clock at which the whole of a session's allowances is there again: all that
+/// the generic cell rate algorithm has to know.
+pub(super) struct SessionUse {
+    pub(super) minute_whole_at: i64,
+    pub(super) day_whole_at: i64,
+}
+
+/// The same for a site, whose days begin at midnight (UTC) instead.
 #[derive(Clone, Copy)]
-pub(super) struct Rates {
-    pub(super) session_minute: i64,
-    pub(super) session_day: i64,
-    site_minute: i64,
+pub(super) struct SiteUse {
+    minute_whole_at: i64,
+    /// In days since 1970.
+    day: i64,
+    day_count: u32,
+}
+
+/// What the messages of one commit make of their sites' limits; written once, by [`note`].
+#[derive(Default)]
+pub(super) struct SitesUse(HashMap<SiteKey, SiteUse>);
+
+impl SitesUse {
+    /// Keeps what a message has made of its site's.
+    pub(super) fn keep(&mut self, one: Option<(SiteKey, SiteUse)>) {
+        self.0.extend(one);
+    }
 }
 
 /// Takes one message off what its session, its site and its address may send. Tells what is to be noted
 /// in the session's row, which the message changes anyway.
 pub(super) fn take_message(
-    conn: &Connection,
-    session: SessionKey,
+    txn: &mut Txn<'_>,
+    used: &Used,
     allowance: &Allowance,
     now: Now,
-) -> Result<Option<Rates>, StoreError> {
+) -> Result<SessionUse, StoreError> {
+    use Limit::{SessionMessagesPerDay, SessionMessagesPerMinute, SiteMessagesPerMinute};
     let limits = &allowance.site;
-    let mut noted = None;
-    if *limits != SiteLimits::OFF {
-        let used = used(conn, session, limits, now)?;
-        check_open(&used, limits)?;
-        let rates = take_rates(used.rates, limits, now)?;
-        check_budget(&used, limits, now)?;
-        note(conn, &used, rates, now)?;
-        noted = Some(rates);
-    }
+    let Used { of_session, of_site, .. } = used;
+    let take = |limit, whole_at, quota, window| take(limit, whole_at, quota, window, now);
+    check_open(used, limits)?;
+    let (minute, day) = (limits.session_messages_per_minute, limits.session_messages_per_day);
+    let session = SessionUse {
+        minute_whole_at: take(
+            SessionMessagesPerMinute,
+            of_session.minute_whole_at,
+            minute,
+            MINUTE,
+        )?,
+        day_whole_at: take(SessionMessagesPerDay, of_session.day_whole_at, day, DAY)?,
+    };
+    let minute = limits.site_messages_per_minute;
+    let minute_whole_at = take(SiteMessagesPerMinute, of_site.minute_whole_at, minute, MINUTE)?;
+    let day = today(now);
+    let day_count = of_site.count_on(day);
+    check_budget(day_count, limits, now)?;
     allowance.take_message()?;
-    Ok(noted)
+    if *limits != SiteLimits::OFF {
+        let site = SiteUse { minute_whole_at, day, day_count: day_count + 1 };
+        txn.site_use = Some((used.site, site));
+    }
+    Ok(session)
 }
 
 /// Takes one session off what a site may have and an address may open.
@@ -73,34 +107,44 @@ pub(super) fn take_session(
     Ok(allowance.take_session()?)
 }
 
-fn used(
-    conn: &Connection,
+/// What a session and its site have used up by now.
+pub(super) fn used(
+    txn: &Txn<'_>,
     session: SessionKey,
-    limits: &SiteLimits,
-    now: Now,
+    allowance: &Allowance,
 ) -> Result<Used, StoreError> {
-    let sql = "SELECT site.id AS site, open_count, iif(day = :today, day_count, 0) AS today,
+    let sql = "SELECT site.id AS site, open_count, day, day_count,
                    session.minute_whole_at, session.day_whole_at,
                    site.minute_whole_at AS site_minute_whole_at,
                    (SELECT count(*) FROM (
                        SELECT 1 FROM inbox WHERE session = :session LIMIT :max)) AS session_open
                FROM session JOIN site ON site.id = session.site WHERE session.id = :session";
-    let parameters = named_params! {
-        ":session": session, ":max": limits.session_open_messages, ":today": day(now),
-    };
-    Ok(conn.prepare_cached(sql)?.query_row(parameters, |row| {
+    let max = allowance.site.session_open_messages.max(1);
+    let parameters = named_params! { ":session": session, ":max": max };
+    Ok(txn.conn.prepare_cached(sql)?.query_row(parameters, |row| {
+        let site = row.get("site")?;
+        let stored = SiteUse {
+            minute_whole_at: row.get("site_minute_whole_at")?,
+            day: row.get("day")?,
+            day_count: row.get("day_count")?,
+        };
         Ok(Used {
-            site: row.get("site")?,
+            site,
             session_open: row.get("session_open")?,
             site_open: row.get("open_count")?,
-            today: row.get("today")?,
-            rates: Rates {
-                session_minute: row.get("minute_whole_at")?,
-                session_day: row.get("day_whole_at")?,
-                site_minute: row.get("site_minute_whole_at")?,
+            of_session: SessionUse {
+                minute_whole_at: row.get("minute_whole_at")?,
+                day_whole_at: row.get("day_whole_at")?,
             },
+            of_site: txn.sites_use.0.get(&site).copied().unwrap_or(stored),
         })
     })?)
+}
+
+impl SiteUse {
+    fn count_on(&self, day: i64) -> u32 {
+        if self.day == day { self.day_count } else { 0 }
+    }
 }
 
 fn check_open(used: &Used, limits: &SiteLimits) -> Result<(), Exceeded> {
@@ -121,9 +165,9 @@ fn check_count(
     Ok(())
 }
 
-fn check_budget(used: &Used, limits: &SiteLimits, now: Now) -> Result<(), Exceeded> {
+fn check_budget(today: u32, limits: &SiteLimits, now: Now) -> Result<(), Exceeded> {
     let quota = limits.site_daily_budget;
-    if quota > 0 && used.today >= quota {
+    if quota > 0 && today >= quota {
         return Err(Exceeded {
             limit: Limit::SiteDailyBudget,
             quota,
@@ -132,18 +176,6 @@ fn check_budget(used: &Used, limits: &SiteLimits, now: Now) -> Result<(), Exceed
         });
     }
     Ok(())
-}
-
-fn take_rates(rates: Rates, limits: &SiteLimits, now: Now) -> Result<Rates, Exceeded> {
-    use Limit::{SessionMessagesPerDay, SessionMessagesPerMinute, SiteMessagesPerMinute};
-    let take = |limit, whole_at, quota, window| take(limit, whole_at, quota, window, now);
-    let (minute, day) = (limits.session_messages_per_minute, limits.session_messages_per_day);
-    let of_site = limits.site_messages_per_minute;
-    Ok(Rates {
-        session_minute: take(SessionMessagesPerMinute, rates.session_minute, minute, MINUTE)?,
-        session_day: take(SessionMessagesPerDay, rates.session_day, day, DAY)?,
-        site_minute: take(SiteMessagesPerMinute, rates.site_minute, of_site, MINUTE)?,
-    })
 }
 
 fn take(
@@ -170,16 +202,18 @@ fn take(
     Ok(whole_at)
 }
 
-/// Notes what a site has used up.
-fn note(conn: &Connection, used: &Used, rates: Rates, now: Now) -> Result<(), StoreError> {
+/// Writes down what sites have used up.
+pub(super) fn note(conn: &Connection, sites: &SitesUse) -> rusqlite::Result<()> {
     let sql = "UPDATE site SET minute_whole_at = ?2, day = ?3, day_count = ?4 WHERE id = ?1";
-    let row = (used.site, rates.site_minute, day(now), used.today + 1);
-    conn.prepare_cached(sql)?.execute(row)?;
+    for (site, used) in &sites.0 {
+        let row = (site, used.minute_whole_at, used.day, used.day_count);
+        conn.prepare_cached(sql)?.execute(row)?;
+    }
     Ok(())
 }
 
 /// The day that it is (UTC), in days since 1970.
-fn day(now: Now) -> i64 {
+fn today(now: Now) -> i64 {
     now.wall_ms.div_euclid(DAY_MS)
 }
 

@@ -226,29 +226,26 @@ fn insert(
     session: SessionKey,
     now: Now,
 ) -> Result<MessageId, StoreError> {
-    let rates = quota::take_message(txn.conn, session, &message.allowance, now)?;
+    let used = quota::used(txn, session, &message.allowance)?;
+    let session_use = quota::take_message(txn, &used, &message.allowance, now)?;
     let sql = "INSERT INTO message (session, role, text, at, sent_at, metadata, idempotency)
-               VALUES (:session, :role, :text, :now, :sent_at, :metadata, :key) RETURNING id";
-    let id = txn.conn.prepare_cached(sql)?.query_row(
-        named_params! {
-            ":session": session,
-            ":role": rows::role_number(Role::Visitor),
-            ":text": message.text,
-            ":now": now.wall_ms,
-            ":sent_at": message.sent_at.map(Timestamp::as_millisecond),
-            ":metadata": metadata_text(message.metadata.as_ref()),
-            ":key": message.idempotency,
-        },
-        |row| row.get(0).map(MessageId),
-    )?;
+               VALUES (:session, :role, :text, :now, :sent_at, :metadata, :key)";
+    let id = MessageId(txn.conn.prepare_cached(sql)?.insert(named_params! {
+        ":session": session,
+        ":role": rows::role_number(Role::Visitor),
+        ":text": message.text,
+        ":now": now.wall_ms,
+        ":sent_at": message.sent_at.map(Timestamp::as_millisecond),
+        ":metadata": metadata_text(message.metadata.as_ref()),
+        ":key": message.idempotency,
+    })?);
     uploads::attach(txn.conn, session, id, Role::Visitor, &message.files)?;
     let sql = "UPDATE session SET message_count = message_count + 1, last_active = ?2,
-                   minute_whole_at = coalesce(?3, minute_whole_at),
-                   day_whole_at = coalesce(?4, day_whole_at)
+                   minute_whole_at = ?3, day_whole_at = ?4
                WHERE id = ?1";
-    let (minute, day) = rates.map(|rates| (rates.session_minute, rates.session_day)).unzip();
-    txn.conn.prepare_cached(sql)?.execute((session, now.wall_ms, minute, day))?;
-    inbox::enqueue(txn, session, id, now)?;
+    let row = (session, now.wall_ms, session_use.minute_whole_at, session_use.day_whole_at);
+    txn.conn.prepare_cached(sql)?.execute(row)?;
+    inbox::enqueue(txn, (used.site, session, id), used.session_open == 0, now)?;
     txn.changes.sessions.push(session);
     Ok(id)
 }

@@ -14,8 +14,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error};
 
 use super::file::OpenError;
+use super::quota::{self, SiteUse, SitesUse};
 use super::signals::Changes;
-use super::{Announcer, StoreError};
+use super::{Announcer, SiteKey, StoreError};
 
 /// How many writes may wait; one more is refused. At 10,000 a second, under half a second's worth.
 const QUEUE: usize = 4_096;
@@ -29,7 +30,16 @@ const STATEMENTS: usize = 64;
 /// What a job works with: the connection inside its transaction, and a note of what it changed.
 pub(super) struct Txn<'a> {
     pub(super) conn: &'a Connection,
+    /// What the jobs before it, of the same commit, made of their sites' limits.
+    pub(super) sites_use: &'a SitesUse,
+    pub(super) site_use: Option<(SiteKey, SiteUse)>,
     pub(super) changes: Changes,
+}
+
+impl<'a> Txn<'a> {
+    fn new(conn: &'a Connection, sites_use: &'a SitesUse) -> Self {
+        Self { conn, sites_use, site_use: None, changes: Changes::default() }
+    }
 }
 
 /// One caller's write, from the queue to its answer.
@@ -188,17 +198,20 @@ fn is_locked(cause: &rusqlite::Error) -> bool {
 
 /// Runs the jobs in one transaction and commits it.
 fn run_jobs(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<Changes> {
-    let mut changes = Changes::default();
+    let (mut changes, mut sites_use) = (Changes::default(), SitesUse::default());
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for job in jobs {
-        let mut txn = Txn { conn: &transaction, changes: Changes::default() };
+        let mut txn = Txn::new(&transaction, &sites_use);
         job.run(&mut txn);
-        changes.merge(txn.changes);
+        let (of_job, site_use) = (txn.changes, txn.site_use);
+        changes.merge(of_job);
+        sites_use.keep(site_use);
         // A full disk rolls everything back by itself; what follows must not run outside.
         if transaction.is_autocommit() {
             return Err(rolled_back());
         }
     }
+    quota::note(&transaction, &sites_use)?;
     fault::point("relay: written, not committed");
     transaction.commit()?;
     fault::point("relay: committed, nobody told");
@@ -218,7 +231,7 @@ fn in_savepoint<T>(
     txn.conn.prepare_cached("SAVEPOINT job")?.execute([])?;
     let result = work(txn);
     if result.is_err() {
-        txn.changes = Changes::default();
+        *txn = Txn::new(txn.conn, txn.sites_use);
         txn.conn.prepare_cached("ROLLBACK TO job")?.execute([])?;
     }
     txn.conn.prepare_cached("RELEASE job")?.execute([])?;
