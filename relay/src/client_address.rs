@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
@@ -48,10 +48,9 @@ impl fmt::Display for ClientAddress {
 
 impl FromRequestParts<App> for ClientAddress {
     type Rejection = Infallible;
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
-        let peer = peer.map_or(Ipv6Addr::UNSPECIFIED.into(), |peer| peer.0.ip());
-        Ok(app.proxies.client(peer, &parts.headers))
+    async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
+        let found = parts.extensions.get::<Self>().copied();
+        Ok(found.unwrap_or_else(|| Self::new(Ipv6Addr::UNSPECIFIED.into())))
     }
 }
 

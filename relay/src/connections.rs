@@ -15,7 +15,7 @@ use hyper_util::rt::TokioExecutor;
 use hyper_util::server::conn::auto;
 use postern_host::seconds;
 
-pub(crate) use answer::{hold, until_sent};
+pub(crate) use answer::{Counting, Holding, Requests, UnderWay, until_sent};
 pub(crate) use crowd::{Crowd, Place};
 pub(crate) use gate::Gate;
 

@@ -14,7 +14,7 @@ use crate::identity::{IdentityError, IdentityKeys, VerifiedVisitor};
 
 /// The whole HTTP side of a relay, without its connections.
 pub fn router(server: &Server) -> Router {
-    server.router.clone()
+    Router::new().fallback_service(server.calls.clone())
 }
 
 /// Who calls, as limits and the operator are told.

@@ -40,7 +40,7 @@ pub(crate) struct Metrics {
 /// One series per call and outcome; the route is the pattern, never the path.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct RequestLabels {
-    pub(crate) method: String,
+    pub(crate) method: &'static str,
     pub(crate) route: String,
     pub(crate) status: u16,
 }

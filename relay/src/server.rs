@@ -1,5 +1,7 @@
 //! The running relay: bound, serving, and ended without losing what it accepted.
 
+use std::convert::Infallible;
+use std::future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -7,13 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use axum::{Router, middleware};
 use axum_server::Handle;
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use postern_shared::SiteId;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::service_fn;
 use tracing::{info, warn};
 
 use crate::Config;
@@ -22,7 +24,7 @@ use crate::connections::{self, Gate};
 use crate::file_keeper;
 use crate::files::Files;
 use crate::health::HealthCheck;
-use crate::http::{self, App, Shared};
+use crate::http::{App, Calls, Shared};
 use crate::keyring::{self, Keyring, Opens};
 use crate::limits::{self, AddressLimits, Addresses, SiteLimits, Streams};
 use crate::metrics::Metrics;
@@ -46,7 +48,7 @@ pub struct Server {
     cancelled: CancellationToken,
     tasks: TaskTracker,
     #[cfg(fuzzing)]
-    pub(crate) router: Router,
+    pub(crate) calls: Calls,
 }
 
 /// Why a relay did not start.
@@ -147,10 +149,8 @@ impl Server {
         let handle = Handle::new();
         let tls = config.tls.map(|tls| tls.start(&tasks, cancelled.clone()));
         let scheme = if tls.is_some() { "https" } else { "http" };
-        let router = router(app, tls.is_some());
-        #[cfg(fuzzing)]
-        let fuzzed = router.clone();
-        let serving = serve(listener, handle.clone(), gate, tls, router)
+        let calls = Calls::new(app, tls.is_some());
+        let serving = serve(listener, handle.clone(), gate, tls, calls.clone())
             .map_err(|cause| StartError::Listen { address, cause })?;
         Ok(Self {
             scheme,
@@ -161,7 +161,7 @@ impl Server {
             cancelled,
             tasks,
             #[cfg(fuzzing)]
-            router: fuzzed,
+            calls,
         })
     }
 
@@ -270,10 +270,9 @@ fn serve(
     handle: Handle<SocketAddr>,
     gate: Gate,
     tls: Option<RustlsConfig>,
-    router: Router,
+    calls: Calls,
 ) -> io::Result<JoinHandle<io::Result<()>>> {
-    let router = router.layer(middleware::from_fn(connections::hold));
-    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let service = service_fn(move |peer| future::ready(Ok::<_, Infallible>(calls.of(peer))));
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
     connections::bound_http(server.http_builder());
     Ok(match tls {
@@ -283,10 +282,4 @@ fn serve(
             tokio::spawn(server.acceptor(acceptor).serve(service))
         }
     })
-}
-
-/// The HTTP side with the headers of all its answers.
-fn router(app: App, with_tls: bool) -> Router {
-    let router = http::router(app).layer(middleware::from_fn(http::guard));
-    if with_tls { router.layer(middleware::from_fn(http::insist_on_tls)) } else { router }
 }

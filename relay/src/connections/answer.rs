@@ -4,10 +4,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use axum::Extension;
 use axum::body::{Body, Bytes};
-use axum::extract::Request;
-use axum::middleware::Next;
 use axum::response::Response;
 use http_body::{Frame, SizeHint};
 use tokio::time::Instant;
@@ -23,10 +20,18 @@ struct Count {
 }
 
 /// A request under way.
-struct UnderWay(Requests);
+#[derive(Debug)]
+pub(crate) struct UnderWay(Requests);
+
+/// A service on one connection that counts its requests until their answers have been sent.
+pub(crate) trait Counting {
+    /// The requests of its connection.
+    fn requests(&self) -> &Requests;
+}
 
 /// A body that holds something until it is sent or given up.
-struct Holding<T> {
+#[derive(Debug)]
+pub(crate) struct Holding<T> {
     body: Body,
     _held: T,
 }
@@ -44,7 +49,8 @@ impl Requests {
         (count.under_way == 0).then_some(count.quiet_since)
     }
 
-    fn begin(&self) -> UnderWay {
+    /// Counts one more, until what is returned is dropped.
+    pub(crate) fn begin(&self) -> UnderWay {
         self.lock().under_way += 1;
         UnderWay(self.clone())
     }
@@ -66,19 +72,9 @@ impl Drop for UnderWay {
     }
 }
 
-/// Counts a request as under way until its answer has been sent.
-pub(crate) async fn hold(
-    Extension(requests): Extension<Requests>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let under_way = requests.begin();
-    until_sent(next.run(request).await, under_way)
-}
-
 /// The same answer, which holds something until it has been sent or given up.
-pub(crate) fn until_sent(answer: Response, held: impl Send + Unpin + 'static) -> Response {
-    answer.map(|body| Body::new(Holding { body, _held: held }))
+pub(crate) fn until_sent<T>(answer: Response, held: T) -> Response<Holding<T>> {
+    answer.map(|body| Holding { body, _held: held })
 }
 
 impl<T: Unpin> http_body::Body for Holding<T> {

@@ -4,16 +4,13 @@ use std::future::{self, Ready};
 use std::io;
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::middleware::AddExtension;
 use axum_server::accept::Accept;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tower::Layer;
 
 use super::ConnectionLimits;
-use super::answer::Requests;
+use super::answer::{Counting, Requests};
 use super::crowd::{Crowd, Place};
 use super::stream::WatchedStream;
 use crate::client_address::ClientAddress;
@@ -67,15 +64,14 @@ impl Gate {
     }
 }
 
-impl<S> Accept<TcpStream, S> for Gate {
+impl<S: Counting> Accept<TcpStream, S> for Gate {
     type Stream = WatchedStream;
-    type Service = AddExtension<S, Requests>;
-    type Future = Ready<io::Result<(Self::Stream, Self::Service)>>;
+    type Service = S;
+    type Future = Ready<io::Result<(WatchedStream, S)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let requests = Requests::default();
-        let service = Extension(requests.clone()).layer(service);
-        future::ready(self.let_in(stream, requests).map(|stream| (stream, service)))
+        let watched = self.let_in(stream, service.requests().clone());
+        future::ready(watched.map(|stream| (stream, service)))
     }
 }
 

@@ -1,31 +1,93 @@
-//! What a visitor's call passes before it is looked at.
-//!
-//! All of it is one layer: a layer of a route is cloned for each call, with all that lies within it.
+//! What a call passes before it is looked at, by who makes it: one layer for each kind of caller, since
+//! every layer of a route costs each of its calls. Each tells by the way which route was taken.
 
-use axum::extract::{Request, State};
+use std::sync::Arc;
+
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use super::App;
 use super::cors::check_origin;
-use super::crowd::enter;
 use super::error::ApiError;
+use super::extract::{UNKNOWN_KEY, shown_key};
 use super::limits::{take_call, take_failure};
 use crate::client_address::ClientAddress;
-use crate::connections::until_sent;
+use crate::connections::{Place, until_sent};
 
-/// Lets a call in that comes from one of its site's pages, and whose client has not too many under way
-/// nor made too many.
-pub(super) async fn admit(
+/// Lets anybody in.
+pub(super) async fn admit(route: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    by(route, next.run(request).await)
+}
+
+/// Lets in what a client fetches that has not too many calls under way.
+pub(super) async fn admit_client(
     State(app): State<App>,
+    route: Option<MatchedPath>,
     client: ClientAddress,
     request: Request,
     next: Next,
-) -> Result<Response, ApiError> {
-    let place = enter(&app, client)?;
-    check_origin(&app, &request)?;
-    take_call(&app, client, &request)?;
-    let response = next.run(request).await;
-    take_failure(&app, client, &response)?;
-    Ok(until_sent(response, place))
+) -> Response {
+    let admitted = async {
+        let place = enter(&app, client)?;
+        Ok::<_, ApiError>(until_sent(next.run(request).await, place).into_response())
+    };
+    by(route, admitted.await)
+}
+
+/// Lets in a visitor's call that comes from one of its site's pages, and whose client has not too many
+/// under way nor made too many.
+pub(super) async fn admit_visitor(
+    State(app): State<App>,
+    route: Option<MatchedPath>,
+    client: ClientAddress,
+    request: Request,
+    next: Next,
+) -> Response {
+    let admitted = async {
+        let place = enter(&app, client)?;
+        check_origin(&app, &request)?;
+        take_call(&app, client, &request)?;
+        let response = next.run(request).await;
+        take_failure(&app, client, &response)?;
+        Ok::<_, ApiError>(until_sent(response, place).into_response())
+    };
+    by(route, admitted.await)
+}
+
+/// Finds whose key was shown, for the extractors, and ends the call when the key is revoked. Keys that
+/// open nothing are counted.
+pub(super) async fn admit_key(
+    State(app): State<App>,
+    route: Option<MatchedPath>,
+    client: ClientAddress,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let admitted = async {
+        let key = shown_key(&app, request.headers())?;
+        let Some(key) = key else { return Ok(next.run(request).await) };
+        request.extensions_mut().insert(Arc::clone(&key));
+        tokio::select! {
+            response = next.run(request) => Ok(response),
+            () = key.ended() => Err(UNKNOWN_KEY),
+        }
+    };
+    let response = admitted.await.into_response();
+    let refused = take_failure(&app, client, &response);
+    by(route, refused.map(|()| response))
+}
+
+/// The answer, with the route that gave it.
+fn by(route: Option<MatchedPath>, response: impl IntoResponse) -> Response {
+    let mut response = response.into_response();
+    if let Some(route) = route {
+        response.extensions_mut().insert(route);
+    }
+    response
+}
+
+/// A place for a call under way, which may hold an answer in memory.
+fn enter(app: &App, client: ClientAddress) -> Result<Place, ApiError> {
+    app.calls.enter(app.proxies.network(client)).ok_or(ApiError::Crowded)
 }

@@ -6,11 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
-use axum::middleware::Next;
-use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use postern_shared::{Cursor, FileId, IDEMPOTENCY_KEY, MessageId, SessionId};
 use serde::de::DeserializeOwned;
@@ -79,30 +77,13 @@ impl VisitorCaller {
     }
 }
 
-/// Finds whose key was shown, for the extractors, and ends the call when the key is revoked.
-pub(super) async fn hold_to_key(
-    State(app): State<App>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    let shown = bearer(request.headers())?.map(SecretHash::of);
-    let Some(key) = shown.and_then(|shown| app.keyring.find(&shown)) else {
-        return Ok(next.run(request).await);
-    };
-    request.extensions_mut().insert(Arc::clone(&key));
-    tokio::select! {
-        response = next.run(request) => Ok(response),
-        () = key.ended() => Err(UNKNOWN_KEY),
-    }
+/// The key that is shown, when it opens something.
+pub(super) fn shown_key(app: &App, headers: &HeaderMap) -> Result<Option<Arc<Key>>, ApiError> {
+    let shown = bearer(headers)?.map(SecretHash::of);
+    Ok(shown.and_then(|shown| app.keyring.find(&shown)))
 }
 
-/// Whether a key is shown that opens something.
-pub(super) fn shows_key(app: &App, headers: &HeaderMap) -> bool {
-    let shown = bearer(headers).ok().flatten().map(SecretHash::of);
-    shown.is_some_and(|shown| app.keyring.find(&shown).is_some())
-}
-
-const UNKNOWN_KEY: ApiError = ApiError::Unauthorized("the key is not known");
+pub(super) const UNKNOWN_KEY: ApiError = ApiError::Unauthorized("the key is not known");
 
 /// What the key that was shown opens.
 fn opened(parts: &Parts) -> Result<&Opens, ApiError> {

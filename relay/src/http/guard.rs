@@ -1,48 +1,32 @@
 //! Headers that every answer carries, and what a browser is to make of it: data, for whoever asked.
 
-use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::middleware::Next;
-use axum::response::Response;
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
 
 /// A year, in which a browser comes by TLS only.
-const HSTS: &str = "max-age=31536000";
+const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// What an answer says of itself unless its handler says otherwise.
-const UNLESS_SET: [(HeaderName, &str); 5] = [
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::REFERRER_POLICY, "no-referrer"),
-    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-    (header::CACHE_CONTROL, "no-store"),
-    (CROSS_ORIGIN_RESOURCE_POLICY, "same-origin"),
+const UNLESS_SET: [(HeaderName, HeaderValue); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    ),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (CROSS_ORIGIN_RESOURCE_POLICY, HeaderValue::from_static("same-origin")),
 ];
 
-/// Adds the headers.
-pub(crate) async fn guard(request: Request, next: Next) -> Response {
-    let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-    let mut answer = next.run(request).await;
-    let headers = answer.headers_mut();
+/// Adds the headers; on TLS, also what keeps a browser from coming without it.
+pub(super) fn guard(headers: &mut HeaderMap, by_tls: bool) {
+    headers.reserve(UNLESS_SET.len() + usize::from(by_tls));
     for (name, value) in UNLESS_SET {
-        set_unless_set(headers, name, value);
+        headers.entry(name).or_insert(value);
     }
-    if is_chunked {
-        // A proxy that went by a Content-Length beside it would take the rest for another request;
-        // hyper drops that header unseen (RFC 9112, 6.3).
-        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if by_tls {
+        headers.entry(header::STRICT_TRANSPORT_SECURITY).or_insert(HSTS);
     }
-    answer
-}
-
-/// Adds `Strict-Transport-Security`.
-pub(crate) async fn insist_on_tls(request: Request, next: Next) -> Response {
-    let mut answer = next.run(request).await;
-    set_unless_set(answer.headers_mut(), header::STRICT_TRANSPORT_SECURITY, HSTS);
-    answer
-}
-
-fn set_unless_set(headers: &mut HeaderMap, name: HeaderName, value: &'static str) {
-    headers.entry(name).or_insert(HeaderValue::from_static(value));
 }

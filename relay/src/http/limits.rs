@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::StatusCode;
-use axum::middleware::Next;
 use axum::response::Response;
 use postern_shared::proof::Proof;
 use tracing::warn;
 
 use super::App;
 use super::error::ApiError;
-use super::extract::shows_key;
+use super::extract::shown_key;
 use crate::client_address::ClientAddress;
 use crate::limits::{Allowance, CountedStream, DAY, Exceeded, Limit};
 use crate::sites::ServedSite;
@@ -27,23 +26,11 @@ pub(super) fn take_call(
 ) -> Result<(), ApiError> {
     if let Some(network) = app.proxies.network(client)
         && let Err(exceeded) = app.addresses.take_call(network)
-        && !shows_key(app, request.headers())
+        && !matches!(shown_key(app, request.headers()), Ok(Some(_)))
     {
         return Err(exceeded.into());
     }
     Ok(())
-}
-
-/// Counts keys that open nothing.
-pub(super) async fn limit_failures(
-    State(app): State<App>,
-    client: ClientAddress,
-    request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    let response = next.run(request).await;
-    take_failure(&app, client, &response)?;
-    Ok(response)
 }
 
 /// Counts keys and tokens that open nothing. A good one is never refused for the bad ones of others
