@@ -5,6 +5,7 @@
 
 mod accept;
 mod http;
+mod instructions;
 mod limits;
 mod load;
 mod plan;
@@ -62,13 +63,21 @@ enum Part {
     /// A server that echoes, for comparison
     #[command(hide = true)]
     Echo,
+    /// Counts the instructions of the relay's hot calls; fails when one takes over a tenth more than kept
+    Instructions {
+        /// Keep the new counts instead
+        #[arg(long)]
+        accept: bool,
+    },
 }
 
 #[tokio::main]
 async fn main() -> Result<()> {
     let cli = Cli::parse();
-    if let Some(Part::Echo) = cli.part {
-        return limits::serve_echo().await;
+    match cli.part {
+        Some(Part::Echo) => return limits::serve_echo().await,
+        Some(Part::Instructions { accept }) => return instructions::run(accept).await,
+        None => {}
     }
     if !cli.no_build {
         processes::build()?;

@@ -22,6 +22,17 @@ pub(crate) fn build() -> Result<()> {
     Ok(())
 }
 
+/// What makes a relay serve this database, with every limit counted and none reached.
+pub(crate) fn relay_args(db: &Path) -> Result<Vec<&str>> {
+    let db = db.to_str().context("a path in UTF-8")?;
+    let mut args = vec!["serve", "--db", db, "--listen", "127.0.0.1:0"];
+    args.extend(["--max-connections", "60000"]);
+    for limit in LIMITS {
+        args.extend([*limit, "4294967295"]);
+    }
+    Ok(args)
+}
+
 /// A binary beside this one.
 pub(crate) fn binary(name: &str) -> Result<PathBuf> {
     let folder = std::env::current_exe()?.parent().map(Path::to_owned);
@@ -67,14 +78,7 @@ impl Server {
 
     /// A relay on this database whose every limit is counted and none is reached.
     pub(crate) fn relay(db: &Path) -> Result<Self> {
-        let db = db.to_str().context("a path in UTF-8")?;
-        let listen = ["--listen", "127.0.0.1:0", "--max-connections", "60000"];
-        let mut args = vec!["serve", "--db", db];
-        args.extend(listen);
-        for limit in LIMITS {
-            args.extend([*limit, "4294967295"]);
-        }
-        Self::start(&binary("postern-relay")?, &args)
+        Self::start(&binary("postern-relay")?, &relay_args(db)?)
     }
 
     /// What it holds of the machine's memory, in bytes.
