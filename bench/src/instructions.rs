@@ -67,7 +67,7 @@ enum Change {
 impl Change {
     /// A tenth is far beyond what a count differs by from run to run.
     fn of(count: u64, kept: u64) -> Self {
-        let percent = (count as f64 / kept as f64 - 1.0) * 100.0;
+        let percent = (count as f64 - kept as f64) * 100.0 / kept as f64;
         if kept == 0 {
             Self::Rise(format!("{count} instructions, and no count is kept"))
         } else if percent > 10.0 {
