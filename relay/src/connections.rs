@@ -4,20 +4,23 @@
 //! HTTP/2; so a connection is watched from outside, by its bytes and by the requests under way on it.
 
 mod answer;
+mod conversation;
 mod crowd;
 mod gate;
+mod handover;
+mod serve;
 mod stream;
 
 use std::time::Duration;
 
 use clap::Args;
-use hyper_util::rt::TokioExecutor;
-use hyper_util::server::conn::auto;
 use postern_host::seconds;
 
-pub(crate) use answer::{Counting, Holding, Requests, UnderWay, until_sent};
+pub(crate) use answer::until_sent;
+pub(crate) use conversation::{Answer, Endless};
 pub(crate) use crowd::{Crowd, Place};
 pub(crate) use gate::Gate;
+pub(crate) use serve::{Entrance, serve};
 
 use crate::client_address::TrustedProxies;
 
@@ -95,17 +98,4 @@ impl ConnectionLimits {
     pub(crate) fn calls(&self) -> Crowd {
         Crowd::new(usize::MAX, self.max_connections_per_address)
     }
-}
-
-/// Sets what HTTP itself bounds.
-pub(crate) fn bound_http(builder: &mut auto::Builder<TokioExecutor>) {
-    builder.http1().max_buf_size(HTTP1_BUFFER);
-    builder
-        .http2()
-        .max_concurrent_streams(HTTP2_STREAMS)
-        .max_header_list_size(HTTP2_HEAD)
-        .initial_stream_window_size(HTTP2_WINDOW)
-        .initial_connection_window_size(HTTP2_WINDOW)
-        .max_send_buf_size(HTTP2_SEND_BUFFER)
-        .max_pending_accept_reset_streams(HTTP2_RESETS);
 }

@@ -1,6 +1,6 @@
 //! Doors for the fuzz targets to what is the relay's own affair; there for cargo-fuzz only.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use axum::Router;
@@ -10,11 +10,14 @@ use postern_shared::SiteId;
 use crate::Server;
 use crate::client_address::TrustedProxies;
 use crate::config::FileError;
+use crate::connections::Answer;
 use crate::identity::{IdentityError, IdentityKeys, VerifiedVisitor};
 
 /// The whole HTTP side of a relay, without its connections.
 pub fn router(server: &Server) -> Router {
-    Router::new().fallback_service(server.calls.clone())
+    let calls = server.calls.clone();
+    let nobody = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+    Router::new().fallback(async move |request| calls.answer(nobody, request).await)
 }
 
 /// Who calls, as limits and the operator are told.

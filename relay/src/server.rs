@@ -1,26 +1,22 @@
 //! The running relay: bound, serving, and ended without losing what it accepted.
 
-use std::convert::Infallible;
-use std::future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
-use axum_server::Handle;
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use postern_shared::SiteId;
+use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tower::service_fn;
 use tracing::{info, warn};
 
 use crate::Config;
 use crate::clock::Clock;
-use crate::connections::{self, Gate};
+use crate::connections::{self, Entrance, Gate};
 use crate::file_keeper;
 use crate::files::Files;
 use crate::health::HealthCheck;
@@ -34,17 +30,13 @@ use crate::sites::{ServedSite, Site, Sites};
 use crate::store::{OpenError, Store};
 use crate::sweeper;
 
-/// How long answers under way may take after the end was asked for.
-const DRAIN: Duration = Duration::from_secs(3);
-
 /// A relay that listens.
 #[derive(Debug)]
 pub struct Server {
     scheme: &'static str,
     address: SocketAddr,
     store: Store,
-    handle: Handle<SocketAddr>,
-    serving: JoinHandle<io::Result<()>>,
+    serving: JoinHandle<()>,
     cancelled: CancellationToken,
     tasks: TaskTracker,
     #[cfg(fuzzing)]
@@ -146,17 +138,16 @@ impl Server {
             cancelled: cancelled.clone(),
         });
         let tasks = tend(&app, config.limits.files_wait);
-        let handle = Handle::new();
         let tls = config.tls.map(|tls| tls.start(&tasks, cancelled.clone()));
         let scheme = if tls.is_some() { "https" } else { "http" };
         let calls = Calls::new(app, tls.is_some());
-        let serving = serve(listener, handle.clone(), gate, tls, calls.clone())
-            .map_err(|cause| StartError::Listen { address, cause })?;
+        let answer = calls.clone();
+        let entrance = Entrance { gate, tls, answer, cancelled: cancelled.clone() };
+        let serving = tokio::spawn(connections::serve(listener, entrance));
         Ok(Self {
             scheme,
             address,
             store,
-            handle,
             serving,
             cancelled,
             tasks,
@@ -188,7 +179,6 @@ impl Server {
     pub async fn shutdown(self) {
         info!("shutting down");
         self.cancelled.cancel();
-        self.handle.graceful_shutdown(Some(DRAIN));
         if !self.serving.is_finished() {
             let _ = self.serving.await;
         }
@@ -258,28 +248,8 @@ fn check_keys(keyring: &Keyring, sites: &Sites) -> Result<(), StartError> {
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |cause| StartError::Listen { address, cause };
-    let listener = TcpListener::bind(address).map_err(failed)?;
+    let listener = std::net::TcpListener::bind(address).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
-    Ok((listener, address))
-}
-
-/// Takes connections until the handle ends it.
-fn serve(
-    listener: TcpListener,
-    handle: Handle<SocketAddr>,
-    gate: Gate,
-    tls: Option<RustlsConfig>,
-    calls: Calls,
-) -> io::Result<JoinHandle<io::Result<()>>> {
-    let service = service_fn(move |peer| future::ready(Ok::<_, Infallible>(calls.of(peer))));
-    let mut server = axum_server::from_tcp(listener)?.handle(handle);
-    connections::bound_http(server.http_builder());
-    Ok(match tls {
-        None => tokio::spawn(server.acceptor(gate).serve(service)),
-        Some(config) => {
-            let acceptor = RustlsAcceptor::new(config).acceptor(gate);
-            tokio::spawn(server.acceptor(acceptor).serve(service))
-        }
-    })
+    Ok((listener.try_into().map_err(failed)?, address))
 }

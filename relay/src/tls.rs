@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum_server::tls_rustls::RustlsConfig;
 use clap::Args;
 use postern_host::seconds;
 use rustls::ServerConfig;
 use rustls::server::ResolvesServerCert;
 use rustls_acme::acme::ACME_TLS_ALPN_NAME;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -124,18 +124,22 @@ impl TlsArgs {
 
 impl Tls {
     /// Gives what connections are taken with, and keeps its certificate fresh until cancelled.
-    pub(crate) fn start(self, tasks: &TaskTracker, cancelled: CancellationToken) -> RustlsConfig {
+    pub(crate) fn start(
+        self,
+        tasks: &TaskTracker,
+        cancelled: CancellationToken,
+    ) -> watch::Receiver<Arc<ServerConfig>> {
         match self {
             Self::Files(files) => {
-                let config = RustlsConfig::from_config(files.config());
-                tasks.spawn(files.follow(config.clone(), cancelled));
+                let (latest, config) = watch::channel(files.config());
+                tasks.spawn(files.follow(latest, cancelled));
                 config
             }
             Self::Acme(acme) => {
                 let state = acme.state();
                 let config = config_with(state.resolver(), &[ACME_TLS_ALPN_NAME]);
                 tasks.spawn(acme::run(state, cancelled));
-                RustlsConfig::from_config(config)
+                watch::channel(config).1
             }
         }
     }

@@ -21,13 +21,7 @@ struct Count {
 
 /// A request under way.
 #[derive(Debug)]
-pub(crate) struct UnderWay(Requests);
-
-/// A service on one connection that counts its requests until their answers have been sent.
-pub(crate) trait Counting {
-    /// The requests of its connection.
-    fn requests(&self) -> &Requests;
-}
+pub(super) struct UnderWay(Requests);
 
 /// A body that holds something until it is sent or given up.
 #[derive(Debug)]
@@ -50,7 +44,7 @@ impl Requests {
     }
 
     /// Counts one more, until what is returned is dropped.
-    pub(crate) fn begin(&self) -> UnderWay {
+    pub(super) fn begin(&self) -> UnderWay {
         self.lock().under_way += 1;
         UnderWay(self.clone())
     }

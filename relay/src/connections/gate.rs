@@ -1,16 +1,14 @@
 //! The gate every connection comes through, and its place for as long as it is open.
 
-use std::future::{self, Ready};
 use std::io;
 use std::sync::Arc;
 
-use axum_server::accept::Accept;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use super::ConnectionLimits;
-use super::answer::{Counting, Requests};
+use super::answer::Requests;
 use super::crowd::{Crowd, Place};
 use super::stream::WatchedStream;
 use crate::client_address::ClientAddress;
@@ -43,7 +41,12 @@ impl Gate {
         Self { limits: Arc::new(limits), crowd, metrics }
     }
 
-    fn let_in(&self, stream: TcpStream, requests: Requests) -> io::Result<WatchedStream> {
+    /// Lets a connection in; without a place for it, it is closed.
+    pub(super) fn let_in(
+        &self,
+        stream: TcpStream,
+        requests: Requests,
+    ) -> io::Result<WatchedStream> {
         let entered = self.enter(ClientAddress::new(stream.peer_addr()?.ip()))?;
         stream.set_nodelay(true)?;
         #[cfg(target_os = "linux")]
@@ -61,17 +64,6 @@ impl Gate {
                 Err(io::ErrorKind::QuotaExceeded.into())
             }
         }
-    }
-}
-
-impl<S: Counting> Accept<TcpStream, S> for Gate {
-    type Stream = WatchedStream;
-    type Service = S;
-    type Future = Ready<io::Result<(WatchedStream, S)>>;
-
-    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        let watched = self.let_in(stream, service.requests().clone());
-        future::ready(watched.map(|stream| (stream, service)))
     }
 }
 

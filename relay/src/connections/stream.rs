@@ -1,5 +1,6 @@
 //! A connection's bytes, and the clock that ends it when nothing is asked on it.
 
+use std::future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -36,6 +37,18 @@ impl WatchedStream {
     ) -> Self {
         let alarm = Box::pin(time::sleep(idle_deadline));
         Self { stream, _entered: entered, requests, idle_deadline, alarm, is_writing: false }
+    }
+
+    /// What the client says first, without taking it; zeros in place of what it has not said yet.
+    pub(super) async fn beginning<const N: usize>(&mut self) -> io::Result<[u8; N]> {
+        let mut bytes = [0; N];
+        let mut peek =
+            |cx: &mut Context<'_>| match self.stream.poll_peek(cx, &mut ReadBuf::new(&mut bytes)) {
+                Poll::Pending => self.poll_idle(cx).map(Err),
+                peeked => peeked,
+            };
+        future::poll_fn(|cx| peek(cx)).await?;
+        Ok(bytes)
     }
 
     /// An error once the connection has been idle for too long.

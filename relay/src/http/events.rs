@@ -23,6 +23,7 @@ use super::extract::{Query, SessionPath, VisitorCaller, cursor};
 use super::limits::open_stream;
 use crate::client_address::ClientAddress;
 use crate::clock::Clock;
+use crate::connections::Endless;
 use crate::limits::CountedStream;
 use crate::metrics::Held;
 use crate::sites::ServedSite;
@@ -63,6 +64,7 @@ pub(super) async fn stream_events(
     let keep_alive = KeepAlive::new().interval(KEEP_ALIVE).text("keep-alive");
     let mut response = Sse::new(events(open)).keep_alive(keep_alive).into_response();
     forbid_buffering(response.headers_mut());
+    response.extensions_mut().insert(Endless);
     Ok(response)
 }
 

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, fs, io, mem};
 
-use axum_server::tls_rustls::RustlsConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{Error, InconsistentKeys, ServerConfig};
+use tokio::sync::watch;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -87,7 +87,11 @@ impl CertificateFiles {
 
     /// Looks at the files again and again, and takes new connections with what they hold; while that
     /// is not a pair, with the last that was.
-    pub(super) async fn follow(mut self, config: RustlsConfig, cancelled: CancellationToken) {
+    pub(super) async fn follow(
+        mut self,
+        config: watch::Sender<Arc<ServerConfig>>,
+        cancelled: CancellationToken,
+    ) {
         loop {
             tokio::select! {
                 () = cancelled.cancelled() => return,
@@ -96,7 +100,7 @@ impl CertificateFiles {
             match self.look() {
                 Ok(None) => {}
                 Ok(Some(fresh)) => {
-                    config.reload_from_config(fresh);
+                    config.send_replace(fresh);
                     info!("the certificate was read again");
                 }
                 Err(problem) => warn!("the former certificate stays in use: {problem}"),
