@@ -34,7 +34,7 @@ pub(crate) async fn echo(
         arrivals,
         length,
         Arc::new(|caller, _, buffer| {
-            write(buffer, "/", caller % SESSIONS, "0");
+            write(buffer, "/", caller % SESSIONS, "0", MESSAGE);
         }),
     )
     .await
@@ -47,18 +47,19 @@ fn messages(connections: u32) -> Request {
         // A conversation belongs to one caller, so that its order can be seen.
         let turn = u32::try_from(call % 1_000_000).unwrap_or_default();
         let session = (caller + turn.wrapping_mul(connections)) % SESSIONS;
-        write_message(buffer, session, &format!("{run:08}-{caller:08}-{call:012}"));
+        let key = format!("{run:08}-{caller:08}-{call:012}");
+        write_message(buffer, session, &key, MESSAGE);
     })
 }
 
-/// Writes the request that posts a message.
-pub(crate) fn write_message(buffer: &mut Vec<u8>, session: u32, key: &str) {
-    write(buffer, "/api/v1/messages", session, key);
+/// Writes the request that posts a message; nothing in its text may have to be escaped.
+pub(crate) fn write_message(buffer: &mut Vec<u8>, session: u32, key: &str, text: &str) {
+    write(buffer, "/api/v1/messages", session, key, text);
 }
 
-fn write(buffer: &mut Vec<u8>, path: &str, session: u32, key: &str) {
+fn write(buffer: &mut Vec<u8>, path: &str, session: u32, key: &str, text: &str) {
     let id = session_id(session);
-    let body = format!(r#"{{"session_id":"{id}","message":"{MESSAGE}"}}"#);
+    let body = format!(r#"{{"session_id":"{id}","message":"{text}"}}"#);
     // Writing to memory does not fail.
     let _ = write!(
         buffer,

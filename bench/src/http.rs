@@ -3,6 +3,9 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use anyhow::{Context, Result, ensure};
+use postern_shared::Success;
+use serde::de::DeserializeOwned;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -20,11 +23,17 @@ pub(crate) struct Answer<'a> {
     pub(crate) body: &'a [u8],
 }
 
-/// Where the parts of an answer lie in the buffer.
+/// One server-sent event.
+pub(crate) struct Event {
+    pub(crate) name: String,
+    pub(crate) data: String,
+}
+
+/// Where the parts of an answer lie in the buffer; a stream has no length.
 struct Head {
     status: u16,
     body_at: usize,
-    body_len: usize,
+    body_len: Option<usize>,
 }
 
 impl Connection {
@@ -44,34 +53,52 @@ impl Connection {
 
     /// Sends a whole request and reads its whole answer.
     pub(crate) async fn call(&mut self, request: &[u8]) -> io::Result<Answer<'_>> {
-        self.stream.write_all(request).await?;
-        self.buffer.clear();
-        let head = loop {
-            if let Some(head) = read_head(&self.buffer)? {
-                break head;
-            }
-            self.read_more().await?;
-        };
-        let end = head.body_at + head.body_len;
+        let head = self.send(request).await?;
+        let length = head.body_len.ok_or_else(|| io::Error::other("an answer without a length"))?;
+        let end = head.body_at + length;
         while self.buffer.len() < end {
             self.read_more().await?;
         }
         Ok(Answer { status: head.status, body: &self.buffer[head.body_at..end] })
     }
 
-    /// Sends a request whose answer does not end.
-    pub(crate) async fn sends(&mut self, request: &[u8]) -> io::Result<()> {
-        self.buffer.clear();
-        self.stream.write_all(request).await
+    /// What a call succeeds with.
+    pub(crate) async fn ask<T: DeserializeOwned>(&mut self, request: &[u8]) -> Result<T> {
+        let Answer { status, body } = self.call(request).await.context("no answer")?;
+        ensure!(status == 200, "{status}: {}", String::from_utf8_lossy(body));
+        Ok(serde_json::from_slice::<Success<T>>(body)?.data)
     }
 
-    /// Reads on until both texts have come, and forgets everything up to there.
-    pub(crate) async fn reads(&mut self, one: &str, other: &str) -> io::Result<()> {
+    /// Sends a request whose answer is a stream of events.
+    pub(crate) async fn listen(&mut self, request: &[u8]) -> Result<()> {
+        let head = self.send(request).await?;
+        ensure!(head.status == 200, "a stream was answered {}", head.status);
+        self.buffer.drain(..head.body_at);
+        Ok(())
+    }
+
+    /// The next event. Each comes as a chunk of its own; what stands around it is skipped.
+    pub(crate) async fn event(&mut self) -> io::Result<Event> {
         loop {
-            let text = String::from_utf8_lossy(&self.buffer);
-            if text.contains(one) && text.contains(other) {
-                self.buffer.clear();
-                return Ok(());
+            let end = self.buffer.windows(2).position(|pair| pair == b"\n\n");
+            let Some(end) = end else {
+                self.read_more().await?;
+                continue;
+            };
+            let event = read_event(&String::from_utf8_lossy(&self.buffer[..end]));
+            self.buffer.drain(..end + 2);
+            if let Some(event) = event {
+                return Ok(event);
+            }
+        }
+    }
+
+    async fn send(&mut self, request: &[u8]) -> io::Result<Head> {
+        self.stream.write_all(request).await?;
+        self.buffer.clear();
+        loop {
+            if let Some(head) = read_head(&self.buffer)? {
+                return Ok(head);
             }
             self.read_more().await?;
         }
@@ -91,7 +118,12 @@ fn read_head(buffer: &[u8]) -> io::Result<Option<Head>> {
     let parsed = response.parse(buffer).map_err(io::Error::other)?;
     let httparse::Status::Complete(body_at) = parsed else { return Ok(None) };
     let length = response.headers.iter().find(|h| h.name.eq_ignore_ascii_case("content-length"));
-    let length = length.and_then(|header| str::from_utf8(header.value).ok()?.parse().ok());
-    let body_len = length.ok_or_else(|| io::Error::other("an answer without a length"))?;
+    let body_len = length.and_then(|header| str::from_utf8(header.value).ok()?.parse().ok());
     Ok(Some(Head { status: response.code.unwrap_or_default(), body_at, body_len }))
+}
+
+/// `None` for a comment.
+fn read_event(text: &str) -> Option<Event> {
+    let field = |name| text.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+    Some(Event { name: field("event: ")?, data: field("data: ")? })
 }

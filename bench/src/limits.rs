@@ -1,6 +1,7 @@
 //! What the machine can do at most: commits of the same rows, and HTTP that does nothing.
 
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -11,7 +12,11 @@ use hdrhistogram::Histogram;
 use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::net::TcpListener;
 
+use crate::load::{histogram, record};
 use crate::stored::{MESSAGE, SESSIONS};
+
+/// The most rows in one commit that comes at a rate; as many as the relay's.
+const MOST_ROWS: u64 = 256;
 
 /// What raw commits come to.
 pub(crate) struct Commits {
@@ -29,28 +34,53 @@ pub(crate) async fn serve_echo() -> Result<()> {
 }
 
 /// Commits the rows of accepted messages, so many at a time, and nothing else.
-pub(crate) fn commit(db: &Path, rows: u32, length: Duration) -> Result<Commits> {
-    let mut connection = Connection::open(db)?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    let mut latencies = Histogram::new_with_bounds(1, 60_000_000, 3)?;
-    let first: u64 =
-        connection.query_row("SELECT coalesce(max(id), 0) FROM message", [], |row| row.get(0))?;
+pub(crate) fn commit(db: &Path, rows: u64, length: Duration) -> Result<Commits> {
+    let (mut connection, first) = open(db)?;
+    let mut latencies = histogram()?;
     let from = Instant::now();
     let mut next = first;
     while from.elapsed() < length {
         let began = Instant::now();
         insert(&mut connection, next, rows)?;
-        latencies.saturating_record(u64::try_from(began.elapsed().as_micros())?.max(1));
-        next += u64::from(rows);
+        record(&mut latencies, began.elapsed());
+        next += rows;
     }
     let rows_per_second = (next - first) as f64 / from.elapsed().as_secs_f64();
     Ok(Commits { rows_per_second, latencies })
 }
 
-fn insert(connection: &mut Connection, first: u64, rows: u32) -> Result<()> {
+/// Commits rows that come at even distances, as many together as have come; returns how long after
+/// its coming each was on disk.
+pub(crate) fn commit_at(db: &Path, rate: f64, length: Duration) -> Result<Histogram<u64>> {
+    let (mut connection, first) = open(db)?;
+    let mut latencies = histogram()?;
+    let from = Instant::now();
+    let comes = |row: u64| from + Duration::from_secs_f64(row as f64 / rate);
+    let mut done = 0;
+    while from.elapsed() < length {
+        thread::sleep(comes(done).saturating_duration_since(Instant::now()));
+        let come = (from.elapsed().as_secs_f64() * rate) as u64 + 1;
+        let rows = come.saturating_sub(done).min(MOST_ROWS);
+        insert(&mut connection, first + done, rows)?;
+        (done..done + rows).for_each(|row| record(&mut latencies, comes(row).elapsed()));
+        done += rows;
+    }
+    Ok(latencies)
+}
+
+/// The database, and a number that no row of it has as its id.
+fn open(db: &Path) -> Result<(Connection, u64)> {
+    let connection = Connection::open(db)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    let last = "SELECT coalesce(max(id), 0) FROM message";
+    let last: u64 = connection.query_row(last, [], |row| row.get(0))?;
+    Ok((connection, last + 1))
+}
+
+fn insert(connection: &mut Connection, first: u64, rows: u64) -> Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for row in first..first + u64::from(rows) {
+    for row in first..first + rows {
         let session = row % u64::from(SESSIONS) + 1;
         let mut key = [0; 16];
         key[..8].copy_from_slice(&row.to_be_bytes());

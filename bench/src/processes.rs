@@ -41,90 +41,70 @@ pub(crate) fn binary(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A program that listens; killed when dropped.
-pub(crate) struct Server {
-    pub(crate) address: SocketAddr,
-    /// From its start to its first listening.
-    pub(crate) started_in: Duration,
-    child: Child,
-}
+/// A running program; killed when dropped.
+pub(crate) struct Running(Child);
 
-impl Server {
-    /// Starts a program that says where it listens.
-    pub(crate) fn start(program: &Path, args: &[&str]) -> Result<Self> {
-        let from = Instant::now();
-        let mut child = Command::new(program)
-            .args(args)
-            .env("POSTERN_API_KEY", API_KEY)
-            .env("POSTERN_ADMIN_KEY", ADMIN_KEY)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("{} did not start", program.display()))?;
-        let mut log = BufReader::new(child.stderr.take().context("no log")?);
-        let address = address_of(&mut log);
-        let started_in = from.elapsed();
-        // Nobody reads on, and nobody must wait for a reader.
-        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        match address {
-            Ok(address) => Ok(Self { address, started_in, child }),
-            Err(failure) => {
-                let _ = child.kill();
-                Err(failure)
-            }
-        }
+impl Running {
+    fn start(command: &mut Command) -> Result<Self> {
+        let keys = [("POSTERN_API_KEY", API_KEY), ("POSTERN_ADMIN_KEY", ADMIN_KEY)];
+        let command = command.envs(keys).stdin(Stdio::null()).stdout(Stdio::null());
+        let child = command.spawn();
+        Ok(Self(child.with_context(|| format!("{command:?} did not start"))?))
     }
 
-    /// A relay on this database whose every limit is counted and none is reached.
-    pub(crate) fn relay(db: &Path) -> Result<Self> {
-        Self::start(&binary("postern-relay")?, &relay_args(db)?)
+    /// A poller with an agent that echoes, which pulls from this relay.
+    pub(crate) fn poller(relay: SocketAddr, queue: &Path) -> Result<Self> {
+        let mut command = Command::new(binary("postern-poller")?);
+        command.args(["run", "--agent", "echo", "--relay", &format!("http://{relay}"), "--queue"]);
+        Self::start(command.arg(queue).stderr(Stdio::null()))
     }
 
     /// What it holds of the machine's memory, in bytes.
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
-        let process = Process::new(i32::try_from(self.child.id())?)?;
+        let process = Process::new(i32::try_from(self.0.id())?)?;
         let kib = process.status()?.vmrss.context("no resident size")?;
         Ok(kib * 1_024)
     }
 
     /// The processor time it has used.
     pub(crate) fn busy(&self) -> Result<Duration> {
-        let stat = Process::new(i32::try_from(self.child.id())?)?.stat()?;
+        let stat = Process::new(i32::try_from(self.0.id())?)?.stat()?;
         let ticks = stat.utime + stat.stime;
         Ok(Duration::from_secs_f64(ticks as f64 / procfs::ticks_per_second() as f64))
     }
 }
 
-/// A poller with an agent that echoes; killed when dropped.
-pub(crate) struct Poller(Child);
-
-impl Poller {
-    /// Starts one that pulls from this relay.
-    pub(crate) fn start(relay: SocketAddr, queue: &Path) -> Result<Self> {
-        let child = Command::new(binary("postern-poller")?)
-            .args(["run", "--agent", "echo", "--relay", &format!("http://{relay}"), "--queue"])
-            .arg(queue)
-            .env("POSTERN_API_KEY", API_KEY)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        Ok(Self(child))
-    }
-}
-
-impl Drop for Poller {
+impl Drop for Running {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+/// A program that listens.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    /// From its start to its first listening.
+    pub(crate) started_in: Duration,
+    pub(crate) process: Running,
+}
+
+impl Server {
+    /// Starts a program that says where it listens.
+    pub(crate) fn start(program: &Path, args: &[&str]) -> Result<Self> {
+        let from = Instant::now();
+        let mut process = Running::start(Command::new(program).args(args).stderr(Stdio::piped()))?;
+        let mut log = BufReader::new(process.0.stderr.take().context("no log")?);
+        let address = address_of(&mut log)?;
+        let started_in = from.elapsed();
+        // Nobody reads on, and nobody must wait for a reader.
+        thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
+        Ok(Self { address, started_in, process })
+    }
+
+    /// A relay on this database whose every limit is counted and none is reached.
+    pub(crate) fn relay(db: &Path) -> Result<Self> {
+        Self::start(&binary("postern-relay")?, &relay_args(db)?)
     }
 }
 

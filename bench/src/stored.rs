@@ -11,6 +11,9 @@ use crate::processes::Server;
 /// How many conversations there are, whatever is stored in them.
 pub(crate) const SESSIONS: u32 = 10_000;
 
+/// How many messages a conversation has before there is another.
+const LENGTH: u64 = 100;
+
 /// A visitor's message, of about the length that people write.
 pub(crate) const MESSAGE: &str = "Hello! I ordered the blue one last Tuesday and have not heard of it \
                                   since. Could you look where it is, please?";
@@ -27,6 +30,11 @@ pub(crate) fn database(folder: &Path, messages: u64) -> Result<PathBuf> {
     add_messages(&connection, messages)?;
     connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
     Ok(path)
+}
+
+/// In how many conversations they are: in each as much as fills a page or two, and then more in all.
+pub(crate) fn conversations(messages: u64) -> u32 {
+    u32::try_from(messages / LENGTH).map_or(SESSIONS, |needed| needed.clamp(1, SESSIONS))
 }
 
 /// A conversation's public id.
@@ -70,7 +78,7 @@ fn add_messages(connection: &Connection, messages: u64) -> Result<()> {
              SELECT 0 WHERE ?1 > 0 UNION ALL SELECT n + 1 FROM number WHERE n + 1 < ?1)
          INSERT INTO message (session, role, text, answers, at, idempotency)
          SELECT (n / 2) % ?2 + 1, n % 2, ?3, iif(n % 2, n, NULL), n, randomblob(16) FROM number",
-        params![i64::try_from(messages)?, SESSIONS, MESSAGE],
+        params![i64::try_from(messages)?, conversations(messages), MESSAGE],
     )?;
     Ok(())
 }

@@ -1,84 +1,150 @@
-//! Event streams: what one costs while nothing is said, and the whole way of a message to one.
+//! Event streams: what many of them cost while nothing is said, and a message to one of them.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use hdrhistogram::Histogram;
+use postern_shared::Cursor;
+use postern_shared::visitor::MessageAccepted;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::task::JoinSet;
 use tokio::time;
 
 use crate::accept;
+use crate::bench::Bench;
+use crate::chart::{Chart, Curve};
 use crate::http::Connection;
+use crate::line::Line;
+use crate::load::{histogram, ms, record};
 use crate::processes::Server;
-use crate::stored::{session_id, session_token};
+use crate::stored::{MESSAGE, SESSIONS};
+use crate::visitor::stream;
 
-/// How many connections one address of loopback makes: fewer than it has ports.
-const PER_ADDRESS: u32 = 20_000;
+/// For how long nothing is said: as long as a relay is silent before it shows that a stream lives.
+const IDLE: Duration = Duration::from_secs(15);
 
-/// For how long nothing is said.
-const IDLE: Duration = Duration::from_secs(5);
+/// What a process has open beside streams.
+const OTHER_FILES: u64 = 200;
 
-/// What many open streams come to.
-pub(crate) struct Idle {
-    pub(crate) streams: u32,
-    pub(crate) opened_in: Duration,
-    /// Of the relay's memory, without what the system has of its own for a connection.
-    pub(crate) bytes_each: f64,
-    /// Of one core, by all of them together.
-    pub(crate) share_of_core: f64,
-}
+/// How many open theirs at once.
+const AT_ONCE: u32 = 32;
 
-/// Opens so many streams, one for each conversation, and watches the relay while nothing is said.
-pub(crate) async fn idle(relay: &Server, streams: u32) -> Result<Idle> {
-    let before = relay.resident_bytes()?;
-    let from = Instant::now();
-    let mut open = Vec::new();
-    for number in 0..streams {
-        open.push(stream(relay.address, number).await?);
+/// How many messages go to open streams, to one after another.
+const MESSAGES: u32 = 200;
+
+/// What an idle stream may cost.
+const MOST_KIB: f64 = 12.0;
+
+pub(crate) async fn measure(bench: &mut Bench) -> Result<()> {
+    let most = open_files()?;
+    let alone = ms(&measure_few(bench).await?, 0.5);
+    let (mut at, mut kib) = (Vec::new(), Vec::new());
+    for wanted in bench.plan.streams.clone() {
+        let count = wanted.min(most);
+        let mut when = format!("{count} open streams");
+        if count < wanted {
+            when.push_str(&format!(" (of {wanted}: this system allows no more open files)"));
+        }
+        if !at.contains(&count.to_string()) {
+            kib.push(many(bench, count, &when, alone).await?);
+            at.push(count.to_string());
+        }
     }
-    let opened_in = from.elapsed();
-    let bytes = relay.resident_bytes()?.saturating_sub(before);
-    let busy = relay.busy()?;
-    time::sleep(IDLE).await;
-    let busy = relay.busy()?.saturating_sub(busy);
-    Ok(Idle {
-        streams,
-        opened_in,
-        bytes_each: bytes as f64 / f64::from(streams),
-        share_of_core: busy.as_secs_f64() / IDLE.as_secs_f64(),
-    })
+    let bound = Curve::bound("12 KiB", vec![MOST_KIB; at.len()]);
+    bench.report.draw(Chart {
+        name: "streams",
+        title: "What an idle event stream costs the relay",
+        x: "open streams",
+        y: "KiB each",
+        at,
+        is_logarithmic: false,
+        curves: vec![Curve::measured("memory", kib), bound],
+    });
+    Ok(())
 }
 
-/// How long a visitor waits for an echo, in microseconds: from the first byte of the message to the
-/// event with its reply. A poller has to be there.
-pub(crate) async fn whole_way(relay: SocketAddr, messages: u32) -> Result<Histogram<u64>> {
-    let mut latencies = Histogram::new_with_bounds(1, 60_000_000, 3)?;
-    let mut events = stream(relay, 0).await?;
-    let mut posts = Connection::open(relay).await?;
-    let mut request = Vec::new();
-    for number in 0..messages {
-        request.clear();
-        accept::write_message(&mut request, 0, &format!("the-whole-way-{number:016}"));
+/// A message to one of few streams, to compare with.
+async fn measure_few(bench: &Bench) -> Result<Histogram<u64>> {
+    let relay = Server::relay(&bench.fresh("few-streams.db")?)?;
+    let mut few = open(&relay, MESSAGES).await?;
+    messages(&relay, &mut few).await
+}
+
+/// Opens so many and watches the relay; returns its memory for each, in KiB.
+async fn many(bench: &mut Bench, count: u32, when: &str, alone: f64) -> Result<f64> {
+    let relay = Server::relay(&bench.fresh(&format!("{count}-streams.db"))?)?;
+    let before = relay.process.resident_bytes()?;
+    let from = Instant::now();
+    let mut streams = open(&relay, count).await?;
+    let opened = from.elapsed().as_secs_f64();
+    let bytes = relay.process.resident_bytes()?.saturating_sub(before);
+    let busy = relay.process.busy()?;
+    time::sleep(IDLE).await;
+    let busy = relay.process.busy()?.saturating_sub(busy).as_secs_f64() / IDLE.as_secs_f64();
+    let latencies = messages(&relay, &mut streams).await?;
+    let kib = bytes as f64 / 1_024.0 / f64::from(count);
+    for line in [
+        Line::new("memory of a stream", when, "KiB", kib).at_most(MOST_KIB),
+        Line::new("time to open them", when, "s", opened),
+        Line::new("of one core, while nothing is said", when, "%", busy * 100.0).at_most(1.0),
+        Line::new("message to one of them p50", when, "ms", ms(&latencies, 0.5))
+            .beside(alone, format!("with {MESSAGES} streams")),
+        Line::new("message to one of them p99", when, "ms", ms(&latencies, 0.99)),
+    ] {
+        bench.report.add(line);
+    }
+    Ok(kib)
+}
+
+/// Opens so many streams, each up to its first event.
+async fn open(relay: &Server, count: u32) -> Result<Vec<Connection>> {
+    let address = relay.address;
+    let mut openers = JoinSet::new();
+    for first in 0..AT_ONCE.min(count) {
+        openers.spawn(async move {
+            let mut open = Vec::new();
+            for number in (first..count).step_by(AT_ONCE as usize) {
+                let mut events = stream(address, number, Cursor::default()).await?;
+                events.event().await?;
+                open.push((number, events));
+            }
+            anyhow::Ok(open)
+        });
+    }
+    let mut streams = Vec::new();
+    while let Some(opened) = openers.join_next().await {
+        streams.append(&mut opened??);
+    }
+    streams.sort_by_key(|(number, _)| *number);
+    Ok(streams.into_iter().map(|(_, events)| events).collect())
+}
+
+/// How long messages take to streams all over the crowd: from the call to the event.
+async fn messages(relay: &Server, streams: &mut [Connection]) -> Result<Histogram<u64>> {
+    let mut posts = Connection::open(relay.address).await?;
+    let mut latencies = histogram()?;
+    let step = streams.len() / MESSAGES as usize;
+    for (turn, number) in (0..streams.len()).step_by(step.max(1)).enumerate() {
+        let session = u32::try_from(number)? % SESSIONS;
+        let mut request = Vec::new();
+        let key = format!("to-a-stream-{turn:08}");
+        accept::write_message(&mut request, session, &key, MESSAGE);
         let from = Instant::now();
-        let answer = posts.call(&request).await?;
-        ensure!(answer.status == 200, "{}", String::from_utf8_lossy(answer.body));
-        let body: serde_json::Value = serde_json::from_slice(answer.body)?;
-        let id = body["data"]["message_id"].as_i64().context("a message without an id")?;
-        events.reads(r#""role":"agent""#, &format!(r#""message_id":{id},"#)).await?;
-        latencies.saturating_record(u64::try_from(from.elapsed().as_micros())?);
+        let accepted: MessageAccepted = posts.ask(&request).await?;
+        let id = format!(r#""id":{},"#, accepted.message_id);
+        let events = streams.get_mut(number).context("no such stream")?;
+        while !events.event().await?.data.contains(&id) {}
+        record(&mut latencies, from.elapsed());
     }
     Ok(latencies)
 }
 
-async fn stream(relay: SocketAddr, session: u32) -> Result<Connection> {
-    let [.., c, d] = (session / PER_ADDRESS + 1).to_be_bytes();
-    let mut connection = Connection::open_from(Ipv4Addr::new(127, 1, c, d), relay).await?;
-    let request = format!(
-        "GET /api/v1/sessions/{}/events HTTP/1.1\r\nHost: relay\r\nAuthorization: Bearer {}\r\n\r\n",
-        session_id(session),
-        session_token(session),
-    );
-    connection.sends(request.as_bytes()).await?;
-    connection.reads("HTTP/1.1 200", "connected").await?;
-    Ok(connection)
+/// How many streams this process may hold once it has asked for all that it may have. The relay does
+/// the same with the same limit.
+fn open_files() -> Result<u32> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
+    let files = limit.current.unwrap_or(u32::MAX.into()).saturating_sub(OTHER_FILES);
+    Ok(u32::try_from(files).unwrap_or(u32::MAX))
 }

@@ -1,0 +1,61 @@
+//! What all measurements share: the plan, the report, and databases to begin with.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use tempfile::TempDir;
+
+use crate::processes::Server;
+use crate::report::Report;
+use crate::stored;
+
+/// What one run measures.
+pub(crate) struct Plan {
+    pub(crate) stored: Vec<u64>,
+    pub(crate) connections: Vec<u32>,
+    pub(crate) rounds: u32,
+    pub(crate) length: Duration,
+    pub(crate) streams: Vec<u32>,
+}
+
+pub(crate) struct Bench {
+    pub(crate) plan: Plan,
+    pub(crate) report: Report,
+    /// The least that HTTP costs.
+    pub(crate) echo: Server,
+    /// A database with conversations in which nothing was said.
+    empty: PathBuf,
+    folder: TempDir,
+}
+
+impl Bench {
+    /// Databases lie in a folder of their own in `out`, which goes with this.
+    pub(crate) fn new(plan: Plan, out: &Path) -> Result<Self> {
+        fs::create_dir_all(out)?;
+        let folder = tempfile::tempdir_in(out)?;
+        let echo = Server::start(&std::env::current_exe()?, &["echo"])?;
+        let empty = stored::database(folder.path(), 0)?;
+        Ok(Self { plan, report: Report::default(), echo, empty, folder })
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A database of its own with conversations in which nothing was said.
+    pub(crate) fn fresh(&self, name: &str) -> Result<PathBuf> {
+        let path = self.path(name);
+        fs::copy(&self.empty, &path)?;
+        Ok(path)
+    }
+
+    /// A database with so many messages, and a copy of it.
+    pub(crate) fn filled(&self, messages: u64) -> Result<[PathBuf; 2]> {
+        let filled = stored::database(self.folder.path(), messages)?;
+        let copy = self.path("copy.db");
+        fs::copy(&filled, &copy)?;
+        Ok([filled, copy])
+    }
+}

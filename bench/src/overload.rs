@@ -1,0 +1,115 @@
+//! More than the relay can take: what it accepts, how fast it refuses the rest, and how soon it is well.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use hdrhistogram::Histogram;
+use rusqlite::{Connection as Database, OpenFlags};
+use tokio::time;
+
+use crate::accept;
+use crate::bench::Bench;
+use crate::http::Connection;
+use crate::line::Line;
+use crate::load::{Arrivals, Outcome, histogram, ms, record};
+use crate::processes::Server;
+use crate::stored::{MESSAGE, SESSIONS};
+
+/// More than the relay's queue of writes holds (4,096), so that some are refused.
+const CONNECTIONS: u32 = 6_000;
+
+/// The conversation of whoever writes alone, before and after.
+const ALONE: u32 = SESSIONS - 1;
+
+/// As long as everyone's patience with a relay that does not get well again.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// So many messages in a row that are as fast as before are no accident.
+const WELL: usize = 10;
+
+pub(crate) async fn measure(
+    bench: &mut Bench,
+    relay: &Server,
+    db: &Path,
+    highest: f64,
+) -> Result<()> {
+    let rows = count(db)?;
+    let before = lone_messages(relay.address, "before").await?;
+    let length = bench.plan.length * 2;
+    let flood = Arrivals::Flood(2.0 * highest);
+    let (outcome, recovery) = tokio::try_join!(
+        accept::run(relay.address, CONNECTIONS, flood, length),
+        recover(relay, length, 2.0 * ms(&before, 0.5)),
+    )?;
+    let (waited, after) = recovery;
+    let answered = before.len() + outcome.accepted() + after;
+    tell(bench, &outcome, highest, waited);
+    let lost = (answered as f64) - (count(db)? - rows) as f64;
+    let line = Line::new("accepted, not stored", "overload", "", lost);
+    bench.report.add(line.at_most(0.0));
+    Ok(())
+}
+
+fn tell(bench: &mut Bench, outcome: &Outcome, highest: f64, waited: Duration) {
+    let when = format!("twice the highest rate, {CONNECTIONS} connections");
+    let seconds = outcome.took.as_secs_f64();
+    let refused = outcome.refusals.len();
+    let sent = (outcome.accepted() + refused) as f64 / seconds;
+    let to = "the highest rate";
+    for line in [
+        Line::new("sent", &when, "/s", sent).beside(highest, to),
+        Line::new("accepted", &when, "/s", outcome.per_second()).beside(highest, to).at_least(0.9),
+        Line::new("accept p99", &when, "ms", outcome.ms(0.99)),
+        Line::new("refused", &when, "/s", refused as f64 / seconds),
+        Line::new("refuse p50", &when, "ms", ms(&outcome.refusals, 0.5)),
+        Line::new("refuse p99", &when, "ms", ms(&outcome.refusals, 0.99)),
+        Line::new("until a lone message is as before", "after overload", "s", waited.as_secs_f64())
+            .at_most(1.0),
+    ] {
+        bench.report.add(line);
+    }
+}
+
+/// Messages one after another, with nothing else going on.
+async fn lone_messages(relay: SocketAddr, name: &str) -> Result<Histogram<u64>> {
+    let mut posts = Connection::open(relay).await?;
+    let mut latencies = histogram()?;
+    for number in 0..500 {
+        record(&mut latencies, post(&mut posts, &format!("{name}-{number:08}")).await?);
+    }
+    Ok(latencies)
+}
+
+/// How long after the load's end messages are accepted as fast as before, and how many were meanwhile.
+async fn recover(relay: &Server, load: Duration, usual_ms: f64) -> Result<(Duration, u64)> {
+    time::sleep(load).await;
+    let end = Instant::now();
+    let mut posts = Connection::open(relay.address).await?;
+    let (mut well, mut since, mut sent) = (0, end, 0);
+    while well < WELL {
+        ensure!(end.elapsed() < PATIENCE, "the relay is not well {PATIENCE:?} after the overload");
+        let from = Instant::now();
+        let took = post(&mut posts, &format!("after-{sent:08}")).await?;
+        sent += 1;
+        let is_well = took.as_secs_f64() * 1e3 <= usual_ms;
+        since = if is_well && well == 0 { from } else { since };
+        well = if is_well { well + 1 } else { 0 };
+    }
+    Ok((since - end, sent))
+}
+
+async fn post(posts: &mut Connection, key: &str) -> Result<Duration> {
+    let mut request = Vec::new();
+    accept::write_message(&mut request, ALONE, key, MESSAGE);
+    let from = Instant::now();
+    let status = posts.call(&request).await?.status;
+    ensure!(status == 200, "a lone message was answered {status}");
+    Ok(from.elapsed())
+}
+
+fn count(db: &Path) -> Result<i64> {
+    let database = Database::open_with_flags(db, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    Ok(database.query_row("SELECT count(*) FROM message", [], |row| row.get(0))?)
+}

@@ -1,0 +1,135 @@
+//! How many messages are accepted in a second, beside what the machine can do at most.
+
+use std::path::Path;
+
+use anyhow::Result;
+use tokio::task;
+
+use crate::accept;
+use crate::bench::Bench;
+use crate::chart::{Chart, Curve};
+use crate::growth::Growth;
+use crate::limits;
+use crate::line::{Figure, Line};
+use crate::load::{Arrivals, ms};
+use crate::processes::Server;
+
+/// The number of connections at which the highest rate is looked for.
+pub(crate) const BUSIEST: u32 = 256;
+
+/// Accepting at one number of connections, and the limits beside it, round by round.
+#[derive(Default)]
+struct Rounds {
+    echo: Vec<f64>,
+    commits: Vec<f64>,
+    commit_ms: Vec<f64>,
+    accepted: Vec<f64>,
+    cpu_us: Vec<f64>,
+    p50: Vec<f64>,
+    p99: Vec<f64>,
+    p999: Vec<f64>,
+}
+
+/// The medians over all numbers of connections, for the picture.
+#[derive(Default)]
+pub(crate) struct Rates {
+    pub(crate) accepted: Vec<f64>,
+    limits: Vec<f64>,
+}
+
+impl Rates {
+    /// The most that was accepted in a second.
+    pub(crate) fn highest(&self) -> f64 {
+        self.accepted.iter().copied().fold(0.0, f64::max)
+    }
+}
+
+/// Measures every number of connections with so much stored; `raw` is a copy of the relay's database.
+pub(crate) async fn measure(
+    bench: &mut Bench,
+    stored: u64,
+    relay: &Server,
+    raw: &Path,
+    growth: &mut Growth,
+) -> Result<Rates> {
+    let mut rates = Rates::default();
+    for connections in bench.plan.connections.clone() {
+        let rounds = Rounds::measure(bench, connections, relay, raw).await?;
+        let (accepted, limit) = rounds.tell(bench, stored, connections);
+        growth.rate(bench, format!("{connections} connections"), stored, accepted);
+        rates.accepted.push(accepted.median);
+        rates.limits.push(limit);
+    }
+    Ok(rates)
+}
+
+/// What was accepted with each size of database, and the limits of the smallest.
+pub(crate) fn chart(connections: &[u32], sizes: &[(u64, Rates)]) -> Chart {
+    let curve = |(stored, rates): &(u64, Rates)| {
+        Curve::measured(format!("{stored} stored"), rates.accepted.clone())
+    };
+    let mut curves: Vec<_> = sizes.iter().map(curve).collect();
+    if let Some((_, smallest)) = sizes.first() {
+        curves.push(Curve::bound("the lower limit", smallest.limits.clone()));
+        let target = smallest.limits.iter().map(|limit| 0.6 * limit).collect();
+        curves.push(Curve::bound("0.60 of it", target));
+    }
+    Chart {
+        name: "accepted",
+        title: "Messages accepted in a second",
+        x: "connections",
+        y: "messages/s",
+        at: connections.iter().map(u32::to_string).collect(),
+        is_logarithmic: false,
+        curves,
+    }
+}
+
+impl Rounds {
+    /// Limits and product by turns.
+    async fn measure(bench: &Bench, connections: u32, relay: &Server, raw: &Path) -> Result<Self> {
+        let (closed, length) = (Arrivals::Closed, bench.plan.length);
+        let mut rounds = Self::default();
+        for _ in 0..bench.plan.rounds {
+            let echo = accept::echo(bench.echo.address, connections, closed, length).await?;
+            let rows = connections.min(BUSIEST).into();
+            let commits = task::block_in_place(|| limits::commit(raw, rows, length))?;
+            let busy = relay.process.busy()?;
+            let found = accept::run(relay.address, connections, closed, length).await?;
+            let busy = relay.process.busy()?.saturating_sub(busy);
+            rounds.echo.push(echo.per_second());
+            rounds.commits.push(commits.rows_per_second);
+            rounds.commit_ms.push(ms(&commits.latencies, 0.5));
+            rounds.accepted.push(found.per_second());
+            rounds.cpu_us.push(busy.as_secs_f64() * 1e6 / found.accepted() as f64);
+            rounds.p50.push(found.ms(0.5));
+            rounds.p99.push(found.ms(0.99));
+            rounds.p999.push(found.ms(0.999));
+        }
+        Ok(rounds)
+    }
+
+    /// Adds the lines; returns what was accepted, and the lower limit.
+    fn tell(self, bench: &mut Bench, stored: u64, connections: u32) -> (Figure, f64) {
+        let when = format!("{connections} connections, {stored} stored");
+        let (echo, commits) = (Figure::from(self.echo), Figure::from(self.commits));
+        let accepted = Figure::from(self.accepted);
+        let limit = echo.median.min(commits.median);
+        let share = Line::new("accepted", &when, "/s", accepted).beside(limit, "the lower limit");
+        let p50 = Line::new("accept p50", &when, "ms", self.p50);
+        let commit = Figure::from(self.commit_ms).median;
+        let is_alone = connections == 1;
+        for line in [
+            Line::new("limit: echo", &when, "/s", echo),
+            Line::new("limit: commits", &when, "/s", commits),
+            if connections == BUSIEST { share.at_least(0.6) } else { share },
+            Line::new("relay's processor time each", &when, "µs", self.cpu_us),
+            if is_alone { p50.beside(commit, "a commit").at_most(3.0) } else { p50 },
+            Line::new("accept p99", &when, "ms", self.p99),
+            Line::new("accept p99.9", &when, "ms", self.p999),
+        ] {
+            bench.report.add(line);
+        }
+        (accepted, limit)
+    }
+}
