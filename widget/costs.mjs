@@ -8,11 +8,17 @@ import { chromium } from "playwright-core";
 const [relay] = process.argv.slice(2);
 const API = `${relay}/api/v1`;
 const CHROMIUM = process.env.POSTERN_CHROMIUM ?? "/usr/bin/chromium";
-const FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"];
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--no-first-run",
+  "--disable-background-networking",
+];
 const LOADS = 7;
 const REPLIES = 3;
 /** A long reply, in the pieces and at the pace of a model. */
-const PARAGRAPH = "It leaves **on Friday**, as the [timetable](https://ships.example/) says.\n\n- one\n- `two`\n\n";
+const PARAGRAPH =
+  "It leaves **on Friday**, as the [timetable](https://ships.example/) says.\n\n- one\n- `two`\n\n";
 const REPLY = PARAGRAPH.repeat(80);
 const PIECE = 50;
 const PACE_MS = 20;
@@ -64,7 +70,11 @@ async function replies() {
     const { id, lease_id, session_id } = await lease();
     const start = await busyMs();
     for (let at = 0; at < REPLY.length; at += PIECE) {
-      await post(`/inbox/${id}/chunks`, { lease_id, offset: at, text: REPLY.slice(at, at + PIECE) });
+      await post(`/inbox/${id}/chunks`, {
+        lease_id,
+        offset: at,
+        text: REPLY.slice(at, at + PIECE),
+      });
       await setTimeout(PACE_MS);
     }
     await post("/outbox", { session_id, message_id: id, lease_id, response: REPLY });
@@ -97,7 +107,11 @@ async function settled(page) {
 }
 
 async function lease() {
-  const { messages } = await post("/inbox/lease", { limit: 1, wait_seconds: 20, lease_seconds: 60 });
+  const { messages } = await post("/inbox/lease", {
+    limit: 1,
+    wait_seconds: 20,
+    lease_seconds: 60,
+  });
   return messages[0];
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::load::{self, Arrivals, Outcome, Request};
+use crate::http::Connection;
+use crate::load::{self, Arrivals, Request};
+use crate::outcome::Outcome;
 use crate::stored::{MESSAGE, SESSIONS, session_id, session_token};
 
 /// Posts messages to the conversations in turn, each with an idempotency key of its own.
@@ -18,7 +20,17 @@ pub(crate) async fn run(
     arrivals: Arrivals,
     length: Duration,
 ) -> Result<Outcome> {
-    load::run(relay, connections, arrivals, length, messages(connections)).await
+    run_over(load::open(relay, connections).await?, arrivals, length).await
+}
+
+/// The same over connections that are open.
+pub(crate) async fn run_over(
+    connections: Vec<Connection>,
+    arrivals: Arrivals,
+    length: Duration,
+) -> Result<Outcome> {
+    let count = u32::try_from(connections.len())?;
+    load::run(connections, arrivals, length, messages(count)).await
 }
 
 /// The same calls to a server that echoes them.
@@ -28,16 +40,10 @@ pub(crate) async fn echo(
     arrivals: Arrivals,
     length: Duration,
 ) -> Result<Outcome> {
-    load::run(
-        server,
-        connections,
-        arrivals,
-        length,
-        Arc::new(|caller, _, buffer| {
-            write(buffer, "/", caller % SESSIONS, "0", MESSAGE);
-        }),
-    )
-    .await
+    let request: Request = Arc::new(|caller, _, buffer| {
+        write(buffer, "/", caller % SESSIONS, "0", MESSAGE);
+    });
+    load::run(load::open(server, connections).await?, arrivals, length, request).await
 }
 
 fn messages(connections: u32) -> Request {

@@ -10,7 +10,8 @@ use crate::bench::Bench;
 use crate::chart::{Chart, Curve};
 use crate::limits;
 use crate::line::{Figure, Line};
-use crate::load::{Arrivals, Outcome, ms};
+use crate::load::Arrivals;
+use crate::outcome::{Outcome, ms};
 use crate::processes::Server;
 use crate::rates::BUSIEST;
 

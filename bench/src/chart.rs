@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::line::grouped;
+
 /// What is drawn.
 #[derive(Debug, Serialize)]
 pub(crate) struct Chart {
@@ -47,10 +49,11 @@ impl Chart {
     }
 
     pub(crate) fn label(&self, place: f64) -> String {
-        match place {
-            power if self.is_logarithmic => 10_f64.powf(power).to_string(),
-            thousands if thousands >= 10_000.0 => format!("{} k", thousands / 1_000.0),
-            few => format!("{}", (few * 100.0).round() / 100.0),
+        let value = if self.is_logarithmic { 10_f64.powf(place) } else { place };
+        if value >= 1_000.0 {
+            grouped(value as u64)
+        } else {
+            format!("{}", (value * 1e3).round() / 1e3)
         }
     }
 

@@ -29,8 +29,8 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<()> {
         Line::new("relay: start to listening", "a new database", "ms", starts).at_most(50.0),
         Line::new("relay: resident", "idle", "MiB", mib(&relay.process)?).at_most(12.0),
         Line::new("poller: resident", "idle", "MiB", mib(&poller)?).at_most(12.0),
-        Line::new("relay: binary", "", "MB", megabytes("postern-relay")?).at_most(15.0),
-        Line::new("poller: binary", "", "MB", megabytes("postern-poller")?).at_most(15.0),
+        Line::new("relay: binary", "as built", "MB", megabytes("postern-relay")?).at_most(15.0),
+        Line::new("poller: binary", "as built", "MB", megabytes("postern-poller")?).at_most(15.0),
     ];
     lines.into_iter().for_each(|line| bench.report.add(line));
     Ok(())

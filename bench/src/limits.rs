@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::net::TcpListener;
 
-use crate::load::{histogram, record};
+use crate::outcome::{histogram, record};
 use crate::stored::{MESSAGE, SESSIONS};
 
 /// The most rows in one commit that comes at a rate; as many as the relay's.

@@ -104,3 +104,10 @@ impl Line {
         })
     }
 }
+
+/// A large number for people: 10,000.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy);
+    groups.collect::<Vec<_>>().join(",")
+}

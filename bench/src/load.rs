@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tokio::time;
 
 use crate::http::Connection;
+use crate::outcome::{Outcome, record};
 
 /// How calls come.
 #[derive(Clone, Copy)]
@@ -21,48 +21,6 @@ pub(crate) enum Arrivals {
     PerSecond(f64),
     /// The same, but what could not be sent before the end is not sent at all.
     Flood(f64),
-}
-
-/// What a load came to.
-pub(crate) struct Outcome {
-    /// Of what was accepted; in a load at a rate, from the moment at which the call was due.
-    pub(crate) latencies: Histogram<u64>,
-    /// Of what was refused with 503, from its sending.
-    pub(crate) refusals: Histogram<u64>,
-    pub(crate) took: Duration,
-}
-
-impl Outcome {
-    fn new() -> Result<Self> {
-        Ok(Self { latencies: histogram()?, refusals: histogram()?, took: Duration::ZERO })
-    }
-
-    pub(crate) fn accepted(&self) -> u64 {
-        self.latencies.len()
-    }
-
-    pub(crate) fn per_second(&self) -> f64 {
-        self.accepted() as f64 / self.took.as_secs_f64()
-    }
-
-    /// A quantile of what was accepted, in milliseconds.
-    pub(crate) fn ms(&self, quantile: f64) -> f64 {
-        ms(&self.latencies, quantile)
-    }
-}
-
-/// Of times up to a minute, in microseconds.
-pub(crate) fn histogram() -> Result<Histogram<u64>> {
-    Ok(Histogram::new_with_bounds(1, 60_000_000, 3)?)
-}
-
-pub(crate) fn record(histogram: &mut Histogram<u64>, took: Duration) {
-    histogram.saturating_record(u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1));
-}
-
-/// A quantile in milliseconds.
-pub(crate) fn ms(histogram: &Histogram<u64>, quantile: f64) -> f64 {
-    histogram.value_at_quantile(quantile) as f64 / 1_000.0
 }
 
 /// A load under way, which all its callers share.
@@ -130,21 +88,24 @@ impl Load {
 /// Writes the request of a connection's next call into a buffer.
 pub(crate) type Request = Arc<dyn Fn(u32, u64, &mut Vec<u8>) + Send + Sync>;
 
-/// Calls over so many connections for so long.
-pub(crate) async fn run(
-    address: SocketAddr,
-    connections: u32,
-    arrivals: Arrivals,
-    length: Duration,
-    request: Request,
-) -> Result<Outcome> {
+pub(crate) async fn open(address: SocketAddr, connections: u32) -> Result<Vec<Connection>> {
     let mut open = Vec::new();
     for _ in 0..connections {
         open.push(Connection::open(address).await?);
     }
+    Ok(open)
+}
+
+/// Calls over all these connections for so long.
+pub(crate) async fn run(
+    connections: Vec<Connection>,
+    arrivals: Arrivals,
+    length: Duration,
+    request: Request,
+) -> Result<Outcome> {
     let load = Load::new(arrivals, length)?;
     let mut callers = JoinSet::new();
-    for (number, connection) in (0..).zip(open) {
+    for (number, connection) in (0..).zip(connections) {
         callers.spawn(call(number, connection, Arc::clone(&load), Arc::clone(&request)));
     }
     load.done(callers).await

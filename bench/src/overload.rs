@@ -12,8 +12,9 @@ use tokio::time;
 use crate::accept;
 use crate::bench::Bench;
 use crate::http::Connection;
-use crate::line::Line;
-use crate::load::{Arrivals, Outcome, histogram, ms, record};
+use crate::line::{Line, grouped};
+use crate::load::{self, Arrivals};
+use crate::outcome::{Outcome, histogram, ms, record};
 use crate::processes::Server;
 use crate::stored::{MESSAGE, SESSIONS};
 
@@ -23,7 +24,7 @@ const CONNECTIONS: u32 = 6_000;
 /// The conversation of whoever writes alone, before and after.
 const ALONE: u32 = SESSIONS - 1;
 
-/// As long as everyone's patience with a relay that does not get well again.
+/// A relay that takes longer is not waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// So many messages in a row that are as fast as before are no accident.
@@ -39,8 +40,9 @@ pub(crate) async fn measure(
     let before = lone_messages(relay.address, "before").await?;
     let length = bench.plan.length * 2;
     let flood = Arrivals::Flood(2.0 * highest);
+    let connections = load::open(relay.address, CONNECTIONS).await?;
     let (outcome, recovery) = tokio::try_join!(
-        accept::run(relay.address, CONNECTIONS, flood, length),
+        accept::run_over(connections, flood, length),
         recover(relay, length, 2.0 * ms(&before, 0.5)),
     )?;
     let (waited, after) = recovery;
@@ -53,7 +55,7 @@ pub(crate) async fn measure(
 }
 
 fn tell(bench: &mut Bench, outcome: &Outcome, highest: f64, waited: Duration) {
-    let when = format!("twice the highest rate, {CONNECTIONS} connections");
+    let when = format!("twice the highest rate, {} connections", grouped(CONNECTIONS.into()));
     let seconds = outcome.took.as_secs_f64();
     let refused = outcome.refusals.len();
     let sent = (outcome.accepted() + refused) as f64 / seconds;
@@ -88,8 +90,7 @@ async fn recover(relay: &Server, load: Duration, usual_ms: f64) -> Result<(Durat
     let end = Instant::now();
     let mut posts = Connection::open(relay.address).await?;
     let (mut well, mut since, mut sent) = (0, end, 0);
-    while well < WELL {
-        ensure!(end.elapsed() < PATIENCE, "the relay is not well {PATIENCE:?} after the overload");
+    while well < WELL && end.elapsed() < PATIENCE {
         let from = Instant::now();
         let took = post(&mut posts, &format!("after-{sent:08}")).await?;
         sent += 1;
@@ -97,7 +98,8 @@ async fn recover(relay: &Server, load: Duration, usual_ms: f64) -> Result<(Durat
         since = if is_well && well == 0 { from } else { since };
         well = if is_well { well + 1 } else { 0 };
     }
-    Ok((since - end, sent))
+    let waited = if well == WELL { since - end } else { PATIENCE };
+    Ok((waited, sent))
 }
 
 async fn post(posts: &mut Connection, key: &str) -> Result<Duration> {

@@ -12,7 +12,7 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::chart::{Chart, Curve};
 
-const SIZE: (u32, u32) = (860, 420);
+const SIZE: (u32, u32) = (880, 440);
 
 /// Where the curves' names begin, from the left.
 const NAMES_AT: u32 = 600;
@@ -20,7 +20,8 @@ const NAMES_AT: u32 = 600;
 const GROUND: RGBColor = RGBColor(255, 255, 255);
 const INK: RGBColor = RGBColor(36, 41, 47);
 const FAINT: RGBColor = RGBColor(221, 225, 230);
-const BOUND: RGBColor = RGBColor(110, 119, 129);
+/// For axes, and for what is not measured.
+const GREYS: [RGBColor; 2] = [RGBColor(87, 96, 106), RGBColor(160, 168, 177)];
 
 /// Told apart by those who see few colours, too (Okabe and Ito).
 const COLOURS: [RGBColor; 6] = [
@@ -44,7 +45,7 @@ type Fault = Box<dyn std::error::Error>;
 fn paint(chart: &Chart, svg: &mut String) -> Result<(), Fault> {
     let root = SVGBackend::with_string(svg, SIZE).into_drawing_area();
     root.fill(&GROUND)?;
-    let root = root.titled(chart.title, text(20).into_text_style(&root))?;
+    let root = root.margin(12, 12, 8, 8).titled(chart.title, text(24).into_text_style(&root))?;
     let (left, names) = root.split_horizontally(NAMES_AT);
     paint_curves(chart, &left)?;
     paint_names(chart, &names)?;
@@ -59,15 +60,15 @@ fn paint_curves(chart: &Chart, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Res
     let x = Axis { least: -0.3, most: last + 0.3, marks: places.clone() };
     let y = Axis { least, most, marks };
     let mut builder = ChartBuilder::on(area);
-    builder.margin(12).x_label_area_size(48).y_label_area_size(72);
+    builder.margin(12).x_label_area_size(56).y_label_area_size(84);
     let mut plot = builder.build_cartesian_2d(x, y)?;
     plot.configure_mesh()
         .disable_x_mesh()
         .bold_line_style(FAINT)
         .light_line_style(TRANSPARENT)
-        .axis_style(BOUND)
-        .label_style(text(14))
-        .axis_desc_style(text(15))
+        .axis_style(GREYS[0])
+        .label_style(text(17))
+        .axis_desc_style(text(17))
         .x_desc(chart.x)
         .y_desc(chart.y)
         .x_label_formatter(&|place| at(chart, *place))
@@ -89,7 +90,7 @@ fn paint_curves(chart: &Chart, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Res
 
 /// The curves' names beside a piece of each.
 fn paint_names(chart: &Chart, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Result<(), Fault> {
-    let style = text(14).into_text_style(area).pos(Pos::new(HPos::Left, VPos::Center));
+    let style = text(17).into_text_style(area).pos(Pos::new(HPos::Left, VPos::Center));
     for ((curve, colour), row) in coloured(chart).zip(0..) {
         let y = 30 + row * 26;
         let strokes = if curve.is_bound { vec![(0, 9), (15, 24)] } else { vec![(0, 24)] };
@@ -103,10 +104,10 @@ fn paint_names(chart: &Chart, area: &DrawingArea<SVGBackend<'_>, Shift>) -> Resu
 }
 
 fn coloured(chart: &Chart) -> impl Iterator<Item = (&Curve, RGBColor)> {
-    let mut colours = COLOURS.into_iter().cycle();
-    chart.curves.iter().map(move |curve| match curve.is_bound {
-        true => (curve, BOUND),
-        false => (curve, colours.next().unwrap_or(INK)),
+    let (mut colours, mut greys) = (COLOURS.into_iter().cycle(), GREYS.into_iter().cycle());
+    chart.curves.iter().map(move |curve| {
+        let colour = if curve.is_bound { greys.next() } else { colours.next() };
+        (curve, colour.unwrap_or(INK))
     })
 }
 

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::bench::{Bench, Plan};
 use crate::growth::Growth;
-use crate::line::Line;
+use crate::line::{Line, grouped};
 use crate::processes::Server;
 use crate::rates::{self, Rates};
 use crate::report::Report;
@@ -50,7 +50,7 @@ async fn grow(bench: &mut Bench) -> Result<()> {
 
 fn tell_size(bench: &mut Bench, stored: u64, db: &Path) -> Result<()> {
     let bytes = fs::metadata(db)?.len() as f64 / stored as f64;
-    let when = format!("{stored} stored");
+    let when = format!("{} stored", grouped(stored));
     bench.report.add(Line::new("database, for each message", when, "bytes", bytes));
     Ok(())
 }

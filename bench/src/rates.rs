@@ -10,8 +10,9 @@ use crate::bench::Bench;
 use crate::chart::{Chart, Curve};
 use crate::growth::Growth;
 use crate::limits;
-use crate::line::{Figure, Line};
-use crate::load::{Arrivals, ms};
+use crate::line::{Figure, Line, grouped};
+use crate::load::Arrivals;
+use crate::outcome::ms;
 use crate::processes::Server;
 
 /// The number of connections at which the highest rate is looked for.
@@ -56,7 +57,12 @@ pub(crate) async fn measure(
     for connections in bench.plan.connections.clone() {
         let rounds = Rounds::measure(bench, connections, relay, raw).await?;
         let (accepted, limit) = rounds.tell(bench, stored, connections);
-        growth.rate(bench, format!("{connections} connections"), stored, accepted);
+        growth.rate(
+            bench,
+            format!("{} connections", grouped(connections.into())),
+            stored,
+            accepted,
+        );
         rates.accepted.push(accepted.median);
         rates.limits.push(limit);
     }
@@ -66,7 +72,7 @@ pub(crate) async fn measure(
 /// What was accepted with each size of database, and the limits of the smallest.
 pub(crate) fn chart(connections: &[u32], sizes: &[(u64, Rates)]) -> Chart {
     let curve = |(stored, rates): &(u64, Rates)| {
-        Curve::measured(format!("{stored} stored"), rates.accepted.clone())
+        Curve::measured(format!("{} stored", grouped(*stored)), rates.accepted.clone())
     };
     let mut curves: Vec<_> = sizes.iter().map(curve).collect();
     if let Some((_, smallest)) = sizes.first() {
@@ -79,7 +85,7 @@ pub(crate) fn chart(connections: &[u32], sizes: &[(u64, Rates)]) -> Chart {
         title: "Messages accepted in a second",
         x: "connections",
         y: "messages/s",
-        at: connections.iter().map(u32::to_string).collect(),
+        at: connections.iter().map(|count| grouped((*count).into())).collect(),
         is_logarithmic: false,
         curves,
     }
@@ -111,7 +117,8 @@ impl Rounds {
 
     /// Adds the lines; returns what was accepted, and the lower limit.
     fn tell(self, bench: &mut Bench, stored: u64, connections: u32) -> (Figure, f64) {
-        let when = format!("{connections} connections, {stored} stored");
+        let [lines, rows] = [connections.into(), stored].map(grouped);
+        let when = format!("{lines} connections, {rows} stored");
         let (echo, commits) = (Figure::from(self.echo), Figure::from(self.commits));
         let accepted = Figure::from(self.accepted);
         let limit = echo.median.min(commits.median);

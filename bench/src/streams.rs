@@ -14,8 +14,8 @@ use crate::accept;
 use crate::bench::Bench;
 use crate::chart::{Chart, Curve};
 use crate::http::Connection;
-use crate::line::Line;
-use crate::load::{histogram, ms, record};
+use crate::line::{Line, grouped};
+use crate::outcome::{histogram, ms, record};
 use crate::processes::Server;
 use crate::stored::{MESSAGE, SESSIONS};
 use crate::visitor::stream;
@@ -41,13 +41,16 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<()> {
     let (mut at, mut kib) = (Vec::new(), Vec::new());
     for wanted in bench.plan.streams.clone() {
         let count = wanted.min(most);
-        let mut when = format!("{count} open streams");
+        let mut when = format!("{} open streams", grouped(count.into()));
         if count < wanted {
-            when.push_str(&format!(" (of {wanted}: this system allows no more open files)"));
+            when.push_str(&format!(
+                " ({} would be more than this system's open files)",
+                grouped(wanted.into())
+            ));
         }
-        if !at.contains(&count.to_string()) {
+        if !at.contains(&grouped(count.into())) {
             kib.push(many(bench, count, &when, alone).await?);
-            at.push(count.to_string());
+            at.push(grouped(count.into()));
         }
     }
     let bound = Curve::bound("12 KiB", vec![MOST_KIB; at.len()]);

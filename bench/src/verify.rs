@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time;
 
 use crate::processes::{Running, Server};
+use crate::promises::check;
 use crate::stored;
 use crate::visitor::Visitor;
 
@@ -79,15 +80,20 @@ impl Talk {
 
     /// Goes on for as long as there is time, then looks at what came of it.
     async fn hold(mut self, until: Instant) -> Result<Self> {
+        let mut broken = Vec::new();
         let patience = until + PATIENCE;
-        if time::timeout_at(patience.into(), self.talk(until)).await.is_err() {
-            self.break_promise("not all was answered in time");
-        } else {
+        if let Ok(talked) = time::timeout_at(patience.into(), self.talk(until)).await {
+            talked?;
             let stored = self.visitor.reads_all().await?;
-            let heard = std::mem::take(&mut self.heard);
-            self.check(&heard, "event stream");
-            self.check(&stored, "transcript");
+            for (place, entries) in [("event stream", &self.heard), ("transcript", &stored)] {
+                if let Err(fault) = check(&self.said, entries) {
+                    broken.push(format!("the {place} has {fault}"));
+                }
+            }
+        } else {
+            broken.push("not all was answered in time".into());
         }
+        broken.iter().for_each(|what| self.break_promise(what));
         Ok(self)
     }
 
@@ -112,7 +118,7 @@ impl Talk {
 
     /// Reads until there are as many replies as messages.
     async fn hear_all(&mut self) -> Result<()> {
-        let mut replies = by(Role::Agent, &self.heard).count();
+        let mut replies = self.heard.iter().filter(|entry| entry.role == Role::Agent).count();
         while replies < self.said.len() {
             let entry = self.visitor.hears().await?;
             replies += usize::from(entry.role == Role::Agent);
@@ -121,32 +127,8 @@ impl Talk {
         Ok(())
     }
 
-    /// Looks for each message and its echo, once and in order, and for nothing else.
-    fn check(&mut self, entries: &[Entry], place: &str) {
-        let said = self.said.iter().map(|(id, text)| (*id, text.as_str()));
-        let own = by(Role::Visitor, entries).map(|entry| (entry.id, entry.text.as_str()));
-        let replies = by(Role::Agent, entries)
-            .filter_map(|entry| Some((entry.message_id?, entry.text.as_str())));
-        let all_own = own.eq(said.clone());
-        let all_replies = replies.eq(said);
-        let nothing_else = entries.len() == 2 * self.said.len();
-        if !all_own {
-            self.break_promise(&format!("the {place} has not each message once and in order"));
-        }
-        if !all_replies {
-            self.break_promise(&format!("the {place} has not each reply once and in order"));
-        }
-        if all_own && all_replies && !nothing_else {
-            self.break_promise(&format!("the {place} has entries that nobody wrote"));
-        }
-    }
-
     fn break_promise(&mut self, what: &str) {
         let (number, said) = (self.number, self.said.len());
         self.broken.push(format!("visitor {number}, who said {said} messages: {what}"));
     }
-}
-
-fn by(role: Role, entries: &[Entry]) -> impl Iterator<Item = &Entry> {
-    entries.iter().filter(move |entry| entry.role == role)
 }
