@@ -57,12 +57,7 @@ pub(crate) async fn measure(
     for connections in bench.plan.connections.clone() {
         let rounds = Rounds::measure(bench, connections, relay, raw).await?;
         let (accepted, limit) = rounds.tell(bench, stored, connections);
-        growth.rate(
-            bench,
-            format!("{} connections", grouped(connections.into())),
-            stored,
-            accepted,
-        );
+        growth.rate(bench, over(connections), stored, accepted);
         rates.accepted.push(accepted.median);
         rates.limits.push(limit);
     }
@@ -91,6 +86,11 @@ pub(crate) fn chart(connections: &[u32], sizes: &[(u64, Rates)]) -> Chart {
     }
 }
 
+fn over(connections: u32) -> String {
+    let ending = if connections == 1 { "" } else { "s" };
+    format!("{} connection{ending}", grouped(connections.into()))
+}
+
 impl Rounds {
     /// Limits and product by turns.
     async fn measure(bench: &Bench, connections: u32, relay: &Server, raw: &Path) -> Result<Self> {
@@ -117,8 +117,7 @@ impl Rounds {
 
     /// Adds the lines; returns what was accepted, and the lower limit.
     fn tell(self, bench: &mut Bench, stored: u64, connections: u32) -> (Figure, f64) {
-        let [lines, rows] = [connections.into(), stored].map(grouped);
-        let when = format!("{lines} connections, {rows} stored");
+        let when = format!("{}, {} stored", over(connections), grouped(stored));
         let (echo, commits) = (Figure::from(self.echo), Figure::from(self.commits));
         let accepted = Figure::from(self.accepted);
         let limit = echo.median.min(commits.median);

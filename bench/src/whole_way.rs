@@ -24,8 +24,8 @@ const VISITORS: u32 = 64;
 pub(crate) async fn measure(bench: &mut Bench) -> Result<()> {
     let (raw, db) = (bench.fresh("raw.db")?, bench.fresh("whole-way.db")?);
     let relay = Server::relay(&db)?;
-    let _poller = Running::poller(relay.address, &bench.path("whole-way-poller.db"))?;
-    let highest = crowd(bench, relay.address).await?;
+    let poller = Running::poller(relay.address, &bench.path("whole-way-poller.db"))?;
+    let highest = crowd(bench, &relay, &poller).await?;
     let length = bench.plan.length;
     let (mut alone, mut bounds, mut half) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..bench.plan.rounds {
@@ -53,13 +53,22 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<()> {
 }
 
 /// As many visitors as write at once; returns how many are answered in a second.
-async fn crowd(bench: &mut Bench, relay: SocketAddr) -> Result<f64> {
-    let outcome = run(relay, 0..VISITORS, Arrivals::Closed, bench.plan.length * 2).await?;
+async fn crowd(bench: &mut Bench, relay: &Server, poller: &Running) -> Result<f64> {
+    let halves = [("relay", &relay.process), ("poller", poller)];
+    let busy = || halves.iter().map(|(_, half)| half.busy()).collect::<Result<Vec<_>>>();
+    let before = busy()?;
+    let outcome = run(relay.address, 0..VISITORS, Arrivals::Closed, bench.plan.length * 2).await?;
+    let after = busy()?;
     let when = format!("{VISITORS} visitors, each on and on");
     bench.report.add(Line::new("whole way: answered", &when, "/s", outcome.per_second()));
     for (name, quantile) in [("p50", 0.5), ("p99", 0.99)] {
         let what = format!("whole way {name}");
         bench.report.add(Line::new(what, &when, "ms", outcome.ms(quantile)));
+    }
+    for (((name, _), after), before) in halves.iter().zip(after).zip(before) {
+        let each = after.saturating_sub(before).as_secs_f64() * 1e6 / outcome.accepted() as f64;
+        let what = format!("{name}'s processor time each");
+        bench.report.add(Line::new(what, &when, "µs", each));
     }
     Ok(outcome.per_second())
 }
