@@ -40,7 +40,7 @@ use clap::{Parser, Subcommand};
 
 use crate::bench::Plan;
 
-/// Measures Postern's halves as shares of what this machine can do; about seven minutes.
+/// Measures Postern's halves as shares of what this machine can do; about eight minutes.
 #[derive(Parser)]
 #[command(name = "cargo bench-all")]
 struct Cli {

@@ -80,21 +80,26 @@ impl Talk {
 
     /// Goes on for as long as there is time, then looks at what came of it.
     async fn hold(mut self, until: Instant) -> Result<Self> {
-        let mut broken = Vec::new();
         let patience = until + PATIENCE;
-        if let Ok(talked) = time::timeout_at(patience.into(), self.talk(until)).await {
-            talked?;
-            let stored = self.visitor.reads_all().await?;
-            for (place, entries) in [("event stream", &self.heard), ("transcript", &stored)] {
-                if let Err(fault) = check(&self.said, entries) {
-                    broken.push(format!("the {place} has {fault}"));
-                }
+        match time::timeout_at(patience.into(), self.talk(until)).await {
+            Ok(talked) => {
+                talked?;
+                self.look_back().await?;
             }
-        } else {
-            broken.push("not all was answered in time".into());
+            Err(_) => self.break_promise("not all was answered in time"),
         }
-        broken.iter().for_each(|what| self.break_promise(what));
         Ok(self)
+    }
+
+    async fn look_back(&mut self) -> Result<()> {
+        let stored = self.visitor.reads_all().await?;
+        let (heard, stored) = (check(&self.said, &self.heard), check(&self.said, &stored));
+        for (place, checked) in [("event stream", heard), ("transcript", stored)] {
+            if let Err(fault) = checked {
+                self.break_promise(&format!("the {place} has {fault}"));
+            }
+        }
+        Ok(())
     }
 
     async fn talk(&mut self, until: Instant) -> Result<()> {
