@@ -13,6 +13,8 @@ const MAX_HEADERS: usize = 32;
 
 /// One connection.
 pub(crate) struct Connection {
+    from: Ipv4Addr,
+    to: SocketAddr,
     stream: TcpStream,
     buffer: Vec<u8>,
 }
@@ -43,12 +45,12 @@ impl Connection {
     }
 
     /// Connects from another address of loopback, each of which has ports of its own.
-    pub(crate) async fn open_from(from: Ipv4Addr, address: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn open_from(from: Ipv4Addr, to: SocketAddr) -> io::Result<Self> {
         let socket = TcpSocket::new_v4()?;
         socket.bind((from, 0).into())?;
-        let stream = socket.connect(address).await?;
+        let stream = socket.connect(to).await?;
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new() })
+        Ok(Self { from, to, stream, buffer: Vec::new() })
     }
 
     /// Sends a whole request and reads its whole answer.
@@ -93,9 +95,21 @@ impl Connection {
         }
     }
 
+    /// Sends a request, and reads the head of its answer; as browsers do, on a new connection when the
+    /// server closed this one meanwhile, since nothing was asked on it for so long.
     async fn send(&mut self, request: &[u8]) -> io::Result<Head> {
-        self.stream.write_all(request).await?;
+        match self.send_here(request).await {
+            Err(fault) if self.buffer.is_empty() && is_closed(&fault) => {
+                *self = Self::open_from(self.from, self.to).await?;
+                self.send_here(request).await
+            }
+            sent => sent,
+        }
+    }
+
+    async fn send_here(&mut self, request: &[u8]) -> io::Result<Head> {
         self.buffer.clear();
+        self.stream.write_all(request).await?;
         loop {
             if let Some(head) = read_head(&self.buffer)? {
                 return Ok(head);
@@ -110,6 +124,11 @@ impl Connection {
             _ => Ok(()),
         }
     }
+}
+
+fn is_closed(fault: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    matches!(fault.kind(), BrokenPipe | ConnectionReset | UnexpectedEof)
 }
 
 fn read_head(buffer: &[u8]) -> io::Result<Option<Head>> {

@@ -88,12 +88,19 @@ impl Load {
 /// Writes the request of a connection's next call into a buffer.
 pub(crate) type Request = Arc<dyn Fn(u32, u64, &mut Vec<u8>) + Send + Sync>;
 
+/// How many connections are opened at once.
+const OPENED_AT_ONCE: usize = 32;
+
 pub(crate) async fn open(address: SocketAddr, connections: u32) -> Result<Vec<Connection>> {
-    let mut open = Vec::new();
+    let (mut open, mut opening) = (Vec::new(), JoinSet::new());
     for _ in 0..connections {
-        open.push(Connection::open(address).await?);
+        if opening.len() == OPENED_AT_ONCE {
+            open.extend(opening.join_next().await.transpose()?);
+        }
+        opening.spawn(Connection::open(address));
     }
-    Ok(open)
+    open.extend(opening.join_all().await);
+    Ok(open.into_iter().collect::<Result<_, _>>()?)
 }
 
 /// Calls over all these connections for so long.

@@ -38,7 +38,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::bench::Plan;
+use crate::bench::{Bench, Plan};
 
 /// Measures Postern's halves as shares of what this machine can do; about eight minutes.
 #[derive(Parser)]
@@ -116,9 +116,11 @@ async fn main() -> Result<()> {
         length: Duration::from_secs_f64(cli.length),
         streams: cli.streams,
     };
-    let report = plan::carry_out(plan, &cli.out).await?;
-    report.write(&cli.out)?;
-    report.missed().for_each(|missed| eprintln!("missed: {missed}"));
+    let mut bench = Bench::new(plan, &cli.out)?;
+    let measured = plan::carry_out(&mut bench).await;
+    // What was measured is kept, whatever came after.
+    bench.report.write(&cli.out)?;
+    bench.report.missed().for_each(|missed| eprintln!("missed: {missed}"));
     eprintln!("\nwritten to {}", cli.out.join("report.md").display());
-    Ok(())
+    measured
 }

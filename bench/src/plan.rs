@@ -5,24 +5,21 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::bench::{Bench, Plan};
+use crate::bench::Bench;
 use crate::growth::Growth;
 use crate::line::{Line, grouped};
 use crate::processes::Server;
 use crate::rates::{self, Rates};
-use crate::report::Report;
 use crate::{at_a_rate, chunks, footprint, overload, streams, whole_way, widget};
 
-/// Measures everything; the databases are removed at the end.
-pub(crate) async fn carry_out(plan: Plan, out: &Path) -> Result<Report> {
-    let mut bench = Bench::new(plan, out)?;
-    footprint::measure(&mut bench).await?;
-    whole_way::measure(&mut bench).await?;
-    chunks::measure(&mut bench).await?;
-    grow(&mut bench).await?;
-    streams::measure(&mut bench).await?;
-    widget::measure(&mut bench).await?;
-    Ok(bench.report)
+/// Measures everything into the bench's report.
+pub(crate) async fn carry_out(bench: &mut Bench) -> Result<()> {
+    footprint::measure(bench).await?;
+    whole_way::measure(bench).await?;
+    chunks::measure(bench).await?;
+    grow(bench).await?;
+    streams::measure(bench).await?;
+    widget::measure(bench).await
 }
 
 /// What depends on how much is stored, or may.

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use postern_shared::visitor::{Entry, MessageAccepted, Role, Transcript};
@@ -15,15 +14,10 @@ use crate::stored::{SESSIONS, session_id, session_token};
 /// How many streams come from one address of loopback: so few that a free port is soon found.
 const PER_ADDRESS: u32 = 5_000;
 
-/// Less than after how long a relay closes a connection on which nothing is asked.
-const FORGOTTEN: Duration = Duration::from_secs(5);
-
 pub(crate) struct Visitor {
     relay: SocketAddr,
     session: u32,
     posts: Connection,
-    /// When anything was last asked for on `posts`.
-    called: Instant,
     events: Connection,
     said: u32,
     cursor: Cursor,
@@ -35,8 +29,7 @@ impl Visitor {
         let posts = Connection::open(relay).await?;
         let cursor = Cursor::default();
         let events = stream(relay, session, cursor).await?;
-        let called = Instant::now();
-        Ok(Self { relay, session, posts, called, events, said: 0, cursor })
+        Ok(Self { relay, session, posts, events, said: 0, cursor })
     }
 
     /// Says something; it is stored when this returns.
@@ -45,17 +38,7 @@ impl Visitor {
         let key = format!("visitor-{:08}-{:012}", self.session, self.said);
         let mut request = Vec::new();
         accept::write_message(&mut request, self.session, &key, text);
-        self.calls().await?;
         Ok(self.posts.ask::<MessageAccepted>(&request).await?.message_id)
-    }
-
-    /// Makes sure of a connection: a relay closes one on which nothing was asked for a while.
-    async fn calls(&mut self) -> Result<()> {
-        if self.called.elapsed() > FORGOTTEN {
-            self.posts = Connection::open(self.relay).await?;
-        }
-        self.called = Instant::now();
-        Ok(())
     }
 
     /// The next entry of the conversation on the event stream.
@@ -95,7 +78,6 @@ impl Visitor {
     pub(crate) async fn reads_all(&mut self) -> Result<Vec<Entry>> {
         let mut pages = Vec::new();
         let mut before = None;
-        self.calls().await?;
         loop {
             let page = page(&mut self.posts, self.session, 100, before).await?;
             before = page.messages.first().map(|entry| entry.id);
