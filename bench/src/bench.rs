@@ -1,6 +1,6 @@
 //! What all measurements share: the plan, the report, and databases to begin with.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,11 +51,14 @@ impl Bench {
         Ok(path)
     }
 
-    /// A database with so many messages, and a copy of it.
+    /// A database with so many messages, and a copy of it; the disk is done with both.
     pub(crate) fn filled(&self, messages: u64) -> Result<[PathBuf; 2]> {
         let filled = stored::database(self.folder.path(), messages)?;
         let copy = self.path("copy.db");
         fs::copy(&filled, &copy)?;
+        for path in [&filled, &copy] {
+            File::open(path)?.sync_all()?;
+        }
         Ok([filled, copy])
     }
 }
