@@ -1,6 +1,7 @@
 //! What all measurements share: the plan, the report, and databases to begin with.
 
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,13 +52,15 @@ impl Bench {
         Ok(path)
     }
 
-    /// A database with so many messages, and a copy of it; the disk is done with both.
+    /// A database with so many messages, and a copy of it; both are on disk, and in memory.
     pub(crate) fn filled(&self, messages: u64) -> Result<[PathBuf; 2]> {
         let filled = stored::database(self.folder.path(), messages)?;
         let copy = self.path("copy.db");
         fs::copy(&filled, &copy)?;
         for path in [&filled, &copy] {
-            File::open(path)?.sync_all()?;
+            let mut file = File::open(path)?;
+            file.sync_all()?;
+            io::copy(&mut file, &mut io::sink())?;
         }
         Ok([filled, copy])
     }

@@ -23,15 +23,18 @@ const SMALLEST: &str = "the smallest database";
 #[derive(Default)]
 pub(crate) struct Growth {
     smallest: BTreeMap<String, f64>,
-    rates: BTreeMap<String, Vec<f64>>,
-    times: BTreeMap<String, Vec<f64>>,
+    rates: Speeds,
+    times: Speeds,
 }
+
+/// By name, in the order in which they were measured first.
+type Speeds = Vec<(String, Vec<f64>)>;
 
 impl Growth {
     /// Notes a rate; a line is added when there is something to compare it with.
     pub(crate) fn rate(&mut self, bench: &mut Bench, name: String, stored: u64, rate: Figure) {
         let first = *self.smallest.entry(name.clone()).or_insert(rate.median);
-        let speeds = self.rates.entry(name.clone()).or_default();
+        let speeds = speeds_of(&mut self.rates, &name);
         if !speeds.is_empty() {
             let line = Line::new(
                 "accepted, as it grows",
@@ -49,7 +52,7 @@ impl Growth {
         let first = *self.smallest.entry(name.to_owned()).or_insert(figure.median);
         let line =
             Line::new(name, format!("nothing else, {} stored", grouped(stored)), "ms", figure);
-        let speeds = self.times.entry(name.to_owned()).or_default();
+        let speeds = speeds_of(&mut self.times, name);
         let is_first = speeds.is_empty();
         bench.report.add(if is_first {
             line
@@ -89,7 +92,7 @@ impl Growth {
 
     /// How fast everything still is, as shares of the fastest.
     pub(crate) fn charts(&self, stored: &[u64]) -> [Chart; 2] {
-        let chart = |name, title, speeds: &BTreeMap<String, Vec<f64>>| {
+        let chart = |name, title, speeds: &Speeds| {
             let curve =
                 |(name, speeds): (&String, &Vec<f64>)| Curve::measured(name, speeds.clone());
             let mut curves: Vec<_> = speeds.iter().map(curve).collect();
@@ -103,4 +106,12 @@ impl Growth {
             chart("growth-times", "Speed of single calls, as more is stored", &self.times),
         ]
     }
+}
+
+fn speeds_of<'a>(all: &'a mut Speeds, name: &str) -> &'a mut Vec<f64> {
+    let place = all.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+        all.push((name.to_owned(), Vec::new()));
+        all.len() - 1
+    });
+    &mut all[place].1
 }

@@ -71,7 +71,7 @@ pub(crate) fn chart(connections: &[u32], sizes: &[(u64, Rates)]) -> Chart {
     };
     let mut curves: Vec<_> = sizes.iter().map(curve).collect();
     if let Some((_, smallest)) = sizes.first() {
-        curves.push(Curve::bound("the lower limit", smallest.limits.clone()));
+        curves.push(Curve::bound("limit, least stored", smallest.limits.clone()));
         let target = smallest.limits.iter().map(|limit| 0.6 * limit).collect();
         curves.push(Curve::bound("0.60 of it", target));
     }
