@@ -90,11 +90,10 @@ impl Growth {
         Ok(())
     }
 
-    /// How fast everything still is, as shares of the fastest.
+    /// How fast everything still is, as shares of how fast it was with the least stored.
     pub(crate) fn charts(&self, stored: &[u64]) -> [Chart; 2] {
         let chart = |name, title, speeds: &Speeds| {
-            let curve =
-                |(name, speeds): (&String, &Vec<f64>)| Curve::measured(name, speeds.clone());
+            let curve = |(name, speeds): &(String, Vec<f64>)| Curve::measured(name, speeds.clone());
             let mut curves: Vec<_> = speeds.iter().map(curve).collect();
             curves.push(Curve::bound("0.80", vec![FEWER; stored.len()]));
             let at = stored.iter().copied().map(grouped).collect();
