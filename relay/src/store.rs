@@ -13,6 +13,7 @@ mod drafts;
 mod expiry;
 mod feedback;
 pub(crate) mod file;
+mod held;
 mod identity;
 mod inbox;
 pub(crate) mod keys;
@@ -39,6 +40,7 @@ pub use conversation::{News, TranscriptPage, Waiting};
 pub use drafts::{NewChunk, Place, Taken};
 pub use feedback::Feedback;
 pub use file::OpenError;
+pub use held::HeldCall;
 pub use identity::Identity;
 pub use inbox::{Inbox, Kept, Leased, Nack};
 pub use keys::{KeyId, KeyRow, LiveKey};
@@ -52,6 +54,7 @@ pub use sites::{NewSite, SiteKey};
 pub use uploads::NewFile;
 
 use drafts::Drafts;
+use held::HeldCalls;
 use reader::Readers;
 use signals::{Changes, Signals};
 use writer::Writer;
@@ -185,6 +188,7 @@ pub struct Store {
     readers: Readers,
     signals: Arc<Signals>,
     drafts: Arc<Drafts>,
+    held_calls: Arc<HeldCalls>,
     sites: Arc<HashMap<SiteId, SiteKey>>,
 }
 
@@ -212,7 +216,8 @@ impl Store {
         let readers = Readers::open(path)?;
         let announcer = Announcer { signals: Arc::clone(&signals), drafts: Arc::clone(&drafts) };
         let writer = Writer::spawn(connection, lock, announcer)?;
-        Ok((Self { writer, readers, signals, drafts, sites }, keys))
+        let held_calls = Arc::default();
+        Ok((Self { writer, readers, signals, drafts, held_calls, sites }, keys))
     }
 
     /// Resolves when the writer thread has ended: after [`Store::close`], or because it failed.

@@ -59,19 +59,27 @@ async fn wait_for_lease(
     wait: Duration,
 ) -> Result<Vec<store::Leased>, StoreError> {
     let until = Instant::now() + wait;
+    let max_attempts = app.limits.max_attempts;
     let _held = Held::count(&app.metrics.lease_calls_held);
+    let mut is_over = false;
     loop {
         let changed = app.store.inbox_changed(site);
-        let leased =
-            app.store.lease(site, limit, lease, app.limits.max_attempts, app.clock.now()).await?;
+        let mut leased = app.store.lease(site, limit, lease, max_attempts, app.clock.now()).await?;
+        if leased.is_empty() {
+            let mut call = app.store.hold_call(site, limit, lease, max_attempts);
+            tokio::select! {
+                () = call.served() => {}
+                () = changed => {}
+                () = time::sleep_until(until) => is_over = true,
+                () = app.cancelled.cancelled() => is_over = true,
+            }
+            leased = call.leased().await?;
+        }
         if !leased.is_empty() {
             fault::point("relay: lease stored, answer not sent");
-            return Ok(leased);
         }
-        tokio::select! {
-            () = changed => {}
-            () = time::sleep_until(until) => return Ok(leased),
-            () = app.cancelled.cancelled() => return Ok(leased),
+        if is_over || !leased.is_empty() {
+            return Ok(leased);
         }
     }
 }

@@ -69,7 +69,8 @@ pub(super) async fn post_message(
     let session_token = secret::generate();
     let fresh = fresh_session(&caller.site.site.id, &session_token)?;
     let now = app.clock.now();
-    let accepted = app.store.accept_message(message, fresh, now).await;
+    let accepted = app.store.accept_message(message, fresh, now);
+    let accepted = app.store.with_lease(caller.site.key, now, accepted).await;
     let refusal = |error| refusal(&app, &caller.site, error, key.as_deref(), now);
     let accepted = accepted.map_err(refusal)?;
     if accepted.opened {

@@ -1,0 +1,130 @@
+//! Held calls for messages: a lease that is waited for shares the commit of its message.
+//!
+//! A call that has found nothing leaves word of what it wants. Whoever then queues a message queues the
+//! lease right behind it and hands it to the call, so that both are on disk at once. What becomes
+//! visible in any other way is announced, and the call looks again.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::future;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use super::{Leased, Now, SiteKey, Store, StoreError};
+
+/// A lease that is queued; whoever drops it leaves the messages to nobody until it runs out.
+struct UnderWay(BoxFuture<'static, Result<Vec<Leased>, StoreError>>);
+
+/// Whoever waits for messages, the longest first.
+#[derive(Debug, Default)]
+pub(super) struct HeldCalls(Mutex<HashMap<SiteKey, VecDeque<Wanted>>>);
+
+/// What one call wants.
+#[derive(Debug)]
+struct Wanted {
+    limit: u32,
+    lease: Duration,
+    max_attempts: u32,
+    call: oneshot::Sender<UnderWay>,
+}
+
+/// A call that waits for messages; dropped, it is forgotten.
+#[derive(Debug)]
+pub struct HeldCall {
+    handed_over: oneshot::Receiver<UnderWay>,
+    under_way: Option<UnderWay>,
+}
+
+impl HeldCall {
+    /// Waits until a lease is under way for this call.
+    pub async fn served(&mut self) {
+        match (&mut self.handed_over).await {
+            Ok(lease) => self.under_way = Some(lease),
+            Err(_) => future::pending().await,
+        }
+    }
+
+    /// Waits no longer: what was leased for this call, if anything was.
+    ///
+    /// # Errors
+    /// As [`Store::lease`].
+    pub async fn leased(mut self) -> Result<Vec<Leased>, StoreError> {
+        self.handed_over.close();
+        match self.under_way.take().or_else(|| self.handed_over.try_recv().ok()) {
+            Some(lease) => lease.0.await,
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+impl fmt::Debug for UnderWay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UnderWay").finish_non_exhaustive()
+    }
+}
+
+impl HeldCalls {
+    fn next(&self, site: SiteKey) -> Option<Wanted> {
+        let mut calls = self.lock();
+        let waiting = calls.get_mut(&site)?;
+        std::iter::from_fn(|| waiting.pop_front()).find(|wanted| !wanted.call.is_closed())
+    }
+
+    fn add(&self, site: SiteKey, wanted: Wanted) {
+        let mut calls = self.lock();
+        let waiting = calls.entry(site).or_default();
+        waiting.retain(|earlier| !earlier.call.is_closed());
+        waiting.push_back(wanted);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<SiteKey, VecDeque<Wanted>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store {
+    /// Leaves word that a call waits for messages; to be registered with [`Store::inbox_changed`], and
+    /// to have looked, before.
+    pub fn hold_call(
+        &self,
+        site: SiteKey,
+        limit: u32,
+        lease: Duration,
+        max_attempts: u32,
+    ) -> HeldCall {
+        let (call, handed_over) = oneshot::channel();
+        self.held_calls.add(site, Wanted { limit, lease, max_attempts, call });
+        HeldCall { handed_over, under_way: None }
+    }
+
+    /// Runs a write that may bring a message to a site. The lease of a call that waits for one is queued
+    /// right behind it.
+    pub async fn with_lease<T>(
+        &self,
+        site: SiteKey,
+        now: Now,
+        write: impl Future<Output = T>,
+    ) -> T {
+        // A write is queued when it is first polled.
+        let (written, ()) = tokio::join!(biased; write, async { self.serve_held_call(site, now) });
+        written
+    }
+
+    fn serve_held_call(&self, site: SiteKey, now: Now) {
+        let Some(Wanted { limit, lease, max_attempts, call }) = self.held_calls.next(site) else {
+            return;
+        };
+        let store = self.clone();
+        let mut lease =
+            async move { store.lease(site, limit, lease, max_attempts, now).await }.boxed();
+        let under_way = match (&mut lease).now_or_never() {
+            Some(refused) => future::ready(refused).boxed(),
+            None => lease,
+        };
+        let _ = call.send(UnderWay(under_way));
+    }
+}
