@@ -1,20 +1,21 @@
 //! The running poller: three loops joined by the durable queue.
 //!
-//! Pull leases messages into the queue, work asks the agent, post tells the relay. They wake each
-//! other by signals and otherwise share nothing but the queue, so each can die and resume.
+//! Pull leases messages into the queue, work asks the agent, post tells the relay. Each hands what it
+//! has put into the queue to the next, to spare it a look, and otherwise they share nothing but the
+//! queue, so each can die and resume.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::agent::Agent;
 use crate::files::Folder;
-use crate::queue::{Queue, QueueError};
+use crate::queue::{Job, Outgoing, Queue, QueueError};
 use crate::relay::{Relay, RelayError};
 use crate::{post, pull, work};
 
@@ -83,15 +84,39 @@ pub(crate) struct Bridge {
     pub(crate) signals: Signals,
 }
 
-/// What a loop waits for: register, then look at the queue, then wait.
-#[derive(Debug, Default)]
+/// What a loop tells the others.
+#[derive(Debug)]
 pub(crate) struct Signals {
-    /// A message was leased.
-    pub(crate) leased: Notify,
-    /// A message has its outcome, or a lease under which to tell it.
-    pub(crate) settled: Notify,
+    /// Messages for the agent; pull leases no more of them than there are free agents.
+    leased: mpsc::UnboundedSender<Job>,
+    /// Outcomes for the relay, as many as are told at once; those beyond are found in the queue.
+    settled: mpsc::Sender<Outgoing>,
+    /// The queue holds an outcome that was handed to nobody.
+    pub(crate) left: Notify,
     /// An agent is free.
     pub(crate) freed: Notify,
+}
+
+impl Signals {
+    fn new() -> (Self, mpsc::UnboundedReceiver<Job>, mpsc::Receiver<Outgoing>) {
+        let (leased, jobs) = mpsc::unbounded_channel();
+        let (settled, outcomes) = mpsc::channel(post::AT_ONCE);
+        let signals = Self { leased, settled, left: Notify::new(), freed: Notify::new() };
+        (signals, jobs, outcomes)
+    }
+
+    /// Hands a message that is in the queue to the work loop. One that has ended finds it there when
+    /// it is started again.
+    pub(crate) fn leased(&self, job: Job) {
+        let _ = self.leased.send(job);
+    }
+
+    /// Hands an outcome that is in the queue to the post loop.
+    pub(crate) fn settled(&self, outgoing: Outgoing) {
+        if self.settled.try_send(outgoing).is_err() {
+            self.left.notify_one();
+        }
+    }
 }
 
 /// Runs until cancelled or failed. Cancelled, it leases nothing more, lets agents at work end for a
@@ -103,21 +128,22 @@ pub async fn run(config: Config, cancelled: CancellationToken) -> Result<(), Pol
     let queue = Queue::open(&config.queue)?;
     let files = Folder::of_queue(&config.queue, &queue.answered().await?).await;
     let files = files.map_err(|cause| QueueError::File { path: config.queue, cause })?;
+    let (signals, jobs, outcomes) = Signals::new();
     let bridge = Arc::new(Bridge {
         queue,
         files,
         relay: config.relay,
         agent: config.agent,
         pace: config.pace,
-        signals: Signals::default(),
+        signals,
     });
     info!(relay = %bridge.relay.address(), "pulling messages");
     let settled = CancellationToken::new();
     let mut posting = JoinSet::new();
-    posting.spawn(post::run(Arc::clone(&bridge), settled.clone()));
+    posting.spawn(post::run(Arc::clone(&bridge), outcomes, settled.clone()));
     let mut asking = JoinSet::new();
     asking.spawn(pull::run(Arc::clone(&bridge), cancelled.clone()));
-    asking.spawn(work::run(Arc::clone(&bridge), cancelled.clone(), GRACE));
+    asking.spawn(work::run(Arc::clone(&bridge), jobs, cancelled.clone(), GRACE));
 
     // The first loop to fail ends the others: half a poller does not go on.
     let ended = tokio::select! {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use postern_host::fault;
 use postern_shared::poller::{NackRequest, PostReply};
 use postern_shared::{FileId, MessageId};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
@@ -18,21 +19,27 @@ use crate::relay::RelayError;
 use crate::upload;
 
 /// Posts that run at once; most are small, and one that must wait holds up no other.
-const AT_ONCE: usize = 16;
+pub(crate) const AT_ONCE: usize = 16;
 
 /// Ends when told that nothing more will be settled, after one last try for what is left.
 pub(crate) async fn run(
     bridge: Arc<Bridge>,
+    mut settled: mpsc::Receiver<Outgoing>,
     all_settled: CancellationToken,
 ) -> Result<(), PollerError> {
     let mut posts = Posts::default();
+    posts.look(&bridge).await?;
     loop {
-        let settled = bridge.signals.settled.notified();
-        posts.start(&bridge).await?;
         tokio::select! {
             () = all_settled.cancelled() => break,
-            () = settled => {}
-            ended = posts.ended(), if !posts.running.is_empty() => ended?,
+            Some(outgoing) = settled.recv() => posts.start(&bridge, outgoing),
+            () = bridge.signals.left.notified() => posts.look(&bridge).await?,
+            ended = posts.ended(), if !posts.running.is_empty() => {
+                ended?;
+                if posts.is_left {
+                    posts.look(&bridge).await?;
+                }
+            }
         }
     }
     posts.running.shutdown().await;
@@ -47,18 +54,25 @@ pub(crate) async fn run(
 struct Posts {
     running: JoinSet<Result<MessageId, PollerError>>,
     messages: HashSet<MessageId>,
+    /// Whether the queue holds what could not be posted beside these.
+    is_left: bool,
 }
 
 impl Posts {
-    async fn start(&mut self, bridge: &Arc<Bridge>) -> Result<(), PollerError> {
-        for outgoing in bridge.queue.outgoing().await? {
-            if self.running.len() >= AT_ONCE || !self.messages.insert(outgoing.message_id) {
-                continue;
-            }
-            let bridge = Arc::clone(bridge);
-            self.running.spawn(post_until_confirmed(bridge, outgoing));
-        }
+    /// Looks at the queue for what nobody has handed over.
+    async fn look(&mut self, bridge: &Arc<Bridge>) -> Result<(), PollerError> {
+        self.is_left = false;
+        let outgoing = bridge.queue.outgoing().await?;
+        outgoing.into_iter().for_each(|outgoing| self.start(bridge, outgoing));
         Ok(())
+    }
+
+    fn start(&mut self, bridge: &Arc<Bridge>, outgoing: Outgoing) {
+        if self.running.len() < AT_ONCE && self.messages.insert(outgoing.message_id) {
+            self.running.spawn(post_until_confirmed(Arc::clone(bridge), outgoing));
+        } else {
+            self.is_left = true;
+        }
     }
 
     async fn ended(&mut self) -> Result<(), PollerError> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use postern_host::fault;
 use postern_shared::poller::{LeasedMessage, NackRequest};
 use postern_shared::{LeaseId, MessageId};
-use tokio::time;
+use tokio::{task, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -28,8 +28,9 @@ pub(crate) async fn run(
 async fn pull_forever(bridge: &Bridge) -> Result<(), PollerError> {
     let mut backoff = Backoff::new();
     let mut away = false;
+    let mut busy = bridge.queue.count_leased().await?;
     loop {
-        let free = free_agents(bridge).await?;
+        let free = free_agents(bridge, busy).await?;
         let (asked, asked_at) = (Instant::now(), SystemTime::now());
         let leased = bridge.relay.lease(free, bridge.pace.wait, bridge.pace.lease).await;
         // The steady clock stands still while the host sleeps, and the other may be set back.
@@ -46,15 +47,15 @@ async fn pull_forever(bridge: &Bridge) -> Result<(), PollerError> {
                 } else {
                     still_ours(bridge, leased).await
                 };
-                if !leased.is_empty() {
+                busy = if leased.is_empty() {
+                    bridge.queue.count_leased().await?
+                } else {
                     debug!(messages = leased.len(), "leased");
                     fault::point("poller: leased, not journaled");
-                    take_in(bridge, leased).await?;
-                    fault::point("poller: journaled, agent not asked");
-                    bridge.signals.leased.notify_one();
-                    // An answer whose lease was lost may have waited for this one.
-                    bridge.signals.settled.notify_one();
-                }
+                    take_in(bridge, leased).await?
+                };
+                // What was leased goes before the next call.
+                task::yield_now().await;
             }
             Err(error @ RelayError::KeyRefused { .. }) => return Err(error.into()),
             Err(error) => {
@@ -82,21 +83,31 @@ async fn still_ours(bridge: &Bridge, leased: Vec<LeasedMessage>) -> Vec<LeasedMe
     ours
 }
 
-/// Commits what was leased to the queue. What its disk does not take is given back at once, perhaps
-/// to another poller, and nothing more is leased until the disk does: each lease counts as a try.
-async fn take_in(bridge: &Bridge, leased: Vec<LeasedMessage>) -> Result<(), PollerError> {
+/// Commits what was leased to the queue, and hands it on; tells how many messages are with an agent or
+/// wait for one. What the queue's disk does not take is given back at once, perhaps to another poller,
+/// and nothing more is leased until the disk does: each lease counts as a try.
+async fn take_in(bridge: &Bridge, leased: Vec<LeasedMessage>) -> Result<usize, PollerError> {
     let leases: Vec<_> = leased.iter().map(|one| (one.id, one.lease_id.clone())).collect();
-    match bridge.queue.take_in(leased).await {
+    match bridge.queue.take_in(leased, bridge.pace.history).await {
         Err(error) if error.is_retryable() => {
             warn!(%error, messages = leases.len(), "messages are given back");
             for (message, lease_id) in leases {
                 give_back(bridge, message, lease_id).await;
             }
             bridge.queue.writable().await?;
+            Ok(bridge.queue.count_leased().await?)
         }
-        taken => taken?,
+        taken_in => {
+            let taken_in = taken_in?;
+            fault::point("poller: journaled, agent not asked");
+            taken_in.new.into_iter().for_each(|job| bridge.signals.leased(job));
+            // An answer whose lease was lost may have waited for this one.
+            if taken_in.known {
+                bridge.signals.left.notify_one();
+            }
+            Ok(taken_in.busy)
+        }
     }
-    Ok(())
 }
 
 async fn give_back(bridge: &Bridge, message: MessageId, lease_id: LeaseId) {
@@ -111,15 +122,14 @@ async fn give_back(bridge: &Bridge, message: MessageId, lease_id: LeaseId) {
     }
 }
 
-/// How many agents are free; waits for the first.
-async fn free_agents(bridge: &Bridge) -> Result<u32, PollerError> {
+/// How many agents are free when so many were `busy`; waits for the first.
+async fn free_agents(bridge: &Bridge, mut busy: usize) -> Result<u32, PollerError> {
     loop {
-        let freed = bridge.signals.freed.notified();
-        let busy = bridge.queue.count_leased().await?;
         let free = bridge.pace.concurrency.saturating_sub(busy);
         if free > 0 {
             return Ok(u32::try_from(free).unwrap_or(u32::MAX).min(100));
         }
-        freed.await;
+        bridge.signals.freed.notified().await;
+        busy = bridge.queue.count_leased().await?;
     }
 }

@@ -1,7 +1,9 @@
 //! The durable queue between the loops, and the agent's memory; one SQLite file.
 //!
-//! Each call is one transaction on disk when it returns, so any loop can die at any line and go on
-//! from here.
+//! Each call is one transaction, in the file when it returns, so any loop can die at any line and go on
+//! from here. Only an outcome waits for the disk as well, and takes along what came before it. A loss of
+//! power may undo the rest, which then happens again: the relay hands a message out once more when its
+//! lease has run out, and knows a reply by its idempotency key.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -80,7 +82,7 @@ pub struct JobId {
     pub session: SessionId,
 }
 
-/// A message that waits for the agent, or is with it.
+/// A message that waits for the agent, or is with it, and what was said before.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Job {
     /// The message.
@@ -99,15 +101,61 @@ pub struct Job {
     pub metadata: Metadata,
     /// The files that go with it, which are at the relay.
     pub files: Vec<File>,
+    /// The lease under which it came; by now there may be a later one.
+    pub lease_id: LeaseId,
     /// How often it has been leased.
     pub attempts: u32,
+    /// The conversation's latest turns, oldest first.
+    pub history: Vec<Turn>,
 }
 
 impl Job {
+    fn new(leased: LeasedMessage, history: Vec<Turn>) -> Self {
+        Self {
+            message_id: leased.id,
+            session_id: leased.session_id,
+            uid: leased.uid,
+            visitor: leased.visitor,
+            message: leased.message,
+            timestamp: leased.timestamp,
+            metadata: leased.metadata,
+            files: leased.files,
+            lease_id: leased.lease_id,
+            attempts: leased.attempts,
+            history,
+        }
+    }
+
     /// Which message it is.
     pub fn id(&self) -> JobId {
         JobId { message: self.message_id, session: self.session_id.clone() }
     }
+
+    /// What the agent is to be asked, without the files.
+    pub fn into_question(self) -> Question {
+        Question {
+            session_id: self.session_id,
+            uid: self.uid,
+            visitor: self.visitor,
+            message_id: self.message_id,
+            message: self.message,
+            timestamp: self.timestamp,
+            metadata: self.metadata,
+            files: Vec::new(),
+            history: self.history,
+        }
+    }
+}
+
+/// What the queue made of leased messages.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TakenIn {
+    /// Those of which the agent is to be asked.
+    pub new: Vec<Job>,
+    /// Whether any was here before, perhaps with an answer that can be posted now.
+    pub known: bool,
+    /// How many wait for the agent or are with it.
+    pub busy: usize,
 }
 
 /// What the relay is to be told of a message.
@@ -205,12 +253,17 @@ impl Queue {
     }
 
     /// Takes in what was leased. A message that is here already gets its new lease and nothing
-    /// else: one at work goes on, one with an answer has it posted again, none is asked twice.
+    /// else: one at work goes on, one with an answer has it posted again, none is asked twice. The
+    /// others come with up to `history` turns before them.
     ///
     /// # Errors
     /// Only the database's own; tried once, since a lease does not wait for a disk.
-    pub async fn take_in(&self, leased: Vec<LeasedMessage>) -> Result<(), QueueError> {
-        self.try_write(move |tx| leased.iter().try_for_each(|message| take_in(tx, message))).await
+    pub async fn take_in(
+        &self,
+        leased: Vec<LeasedMessage>,
+        history: u32,
+    ) -> Result<TakenIn, QueueError> {
+        self.try_write(Durability::OfTheNext, move |tx| take_in_all(tx, leased, history)).await
     }
 
     /// How many messages wait for the agent or are with it.
@@ -218,21 +271,24 @@ impl Queue {
     /// # Errors
     /// Only the database's own.
     pub async fn count_leased(&self) -> Result<usize, QueueError> {
-        self.write(|tx| {
-            let sql = "SELECT count(*) FROM job WHERE state = 'leased'";
-            tx.prepare_cached(sql)?.query_row([], |row| row.get(0))
-        })
-        .await
+        self.write(count_leased).await
     }
 
-    /// The messages that wait for the agent or are with it, oldest first.
+    /// The messages that wait for the agent or are with it, oldest first, each with up to `history`
+    /// turns before it.
     ///
     /// # Errors
     /// Only the database's own.
-    pub async fn leased(&self) -> Result<Vec<Job>, QueueError> {
-        self.write(|tx| {
+    pub async fn leased(&self, history: u32) -> Result<Vec<Job>, QueueError> {
+        self.write(move |tx| {
             let sql = "SELECT * FROM job WHERE state = 'leased' ORDER BY message_id";
-            tx.prepare_cached(sql)?.query_map([], job)?.collect()
+            let mut leased = tx.prepare_cached(sql)?;
+            let jobs = leased.query_map([], job)?;
+            let with_history = |job: rusqlite::Result<Job>| {
+                let job = job?;
+                Ok(Job { history: turns(tx, &job.session_id, &job.uid, history)?, ..job })
+            };
+            jobs.map(with_history).collect()
         })
         .await
     }
@@ -252,45 +308,30 @@ impl Queue {
         .await
     }
 
-    /// What the agent is to be asked: the message with up to `history` turns before it, and without
-    /// its files.
-    ///
-    /// # Errors
-    /// Only the database's own.
-    pub async fn question(&self, job: Job, history: u32) -> Result<Question, QueueError> {
-        let (session, uid) = (job.session_id.clone(), job.uid.clone());
-        let history = self.write(move |tx| turns(tx, &session, &uid, history)).await?;
-        Ok(Question {
-            session_id: job.session_id,
-            uid: job.uid,
-            visitor: job.visitor,
-            message_id: job.message_id,
-            message: job.message,
-            timestamp: job.timestamp,
-            metadata: job.metadata,
-            files: Vec::new(),
-            history,
-        })
-    }
-
     /// Journals what became of a message, and remembers what was said. From here on the agent is
-    /// not asked again. Does nothing when the relay has given the number to another session since.
+    /// not asked again, whatever happens to the host. Tells what the relay is to be told; `None` when
+    /// the lease was lost, or the relay has given the number to another session since.
     ///
     /// # Errors
     /// Only the database's own.
-    pub async fn settle(&self, job: JobId, outcome: Outcome) -> Result<(), QueueError> {
-        self.write(move |tx| match &outcome {
-            Outcome::Answered(answer) => settle_answered(tx, &job, answer),
-            Outcome::Failed { error, retry_after_seconds } => {
-                let sql = "UPDATE job SET state = 'failed', error = ?2, retry_after_seconds = ?3,
-                               settled_at = ?4
-                           WHERE message_id = ?1 AND session_id = ?5";
-                let now = Timestamp::now().as_millisecond();
-                let row = (job.message.0, error, retry_after_seconds, now, job.session.as_str());
-                tx.prepare_cached(sql)?.execute(row).map(drop)
+    pub async fn settle(
+        &self,
+        job: JobId,
+        outcome: Outcome,
+    ) -> Result<Option<Outgoing>, QueueError> {
+        let settle = move |tx: &Transaction<'_>| {
+            match &outcome {
+                Outcome::Answered(answer) => settle_answered(tx, &job, answer)?,
+                Outcome::Failed { error, retry_after_seconds } => {
+                    settle_failed(tx, &job, error, *retry_after_seconds)?;
+                }
             }
-        })
-        .await
+            let sql = "SELECT * FROM job WHERE message_id = ?1 AND session_id = ?2
+                       AND state <> 'leased' AND lease_id IS NOT NULL";
+            let key = (job.message.0, job.session.as_str());
+            tx.prepare_cached(sql)?.query_row(key, outgoing).optional()
+        };
+        self.retry(Durability::Now, settle).await
     }
 
     /// The messages whose replies the relay has not confirmed.
@@ -354,7 +395,7 @@ impl Queue {
     /// # Errors
     /// Whatever keeps the disk from taking it.
     pub async fn check_writable(&self) -> Result<(), QueueError> {
-        self.try_write(sqlite::write_a_page).await
+        self.try_write(Durability::Now, sqlite::write_a_page).await
     }
 
     /// Waits until writing works.
@@ -362,20 +403,29 @@ impl Queue {
     /// # Errors
     /// Whatever does not get better by waiting.
     pub async fn writable(&self) -> Result<(), QueueError> {
-        self.write(sqlite::write_a_page).await
+        self.retry(Durability::Now, sqlite::write_a_page).await
+    }
+
+    /// Runs one transaction that may happen again.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + Sync + 'static,
+    ) -> Result<T, QueueError> {
+        self.retry(Durability::OfTheNext, work).await
     }
 
     /// Runs one transaction, again and again while the disk does not take it: an answer that is to
     /// be written down is nowhere else, and to start anew would be to ask the agent for it again.
-    async fn write<T: Send + 'static>(
+    async fn retry<T: Send + 'static>(
         &self,
+        durability: Durability,
         work: impl Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + Sync + 'static,
     ) -> Result<T, QueueError> {
         let work = Arc::new(work);
         let mut waited = false;
         loop {
             let work = Arc::clone(&work);
-            match self.try_write(move |tx| work(tx)).await {
+            match self.try_write(durability, move |tx| work(tx)).await {
                 Err(error) if error.is_retryable() => {
                     if !waited {
                         warn!(%error, "trying until it works");
@@ -396,11 +446,13 @@ impl Queue {
     /// Runs one transaction off the async threads.
     async fn try_write<T: Send + 'static>(
         &self,
+        durability: Durability,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, QueueError> {
         let connection = Arc::clone(&self.connection);
         let ran = task::spawn_blocking(move || {
             let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            durability.asked_of(&connection)?;
             let tx = connection.transaction()?;
             let result = work(&tx)?;
             tx.commit()?;
@@ -410,26 +462,65 @@ impl Queue {
     }
 }
 
+/// From when on a transaction outlives a loss of power; the end of the process it always does.
+#[derive(Debug, Clone, Copy)]
+enum Durability {
+    /// From its own end.
+    Now,
+    /// From the end of the next that waits for the disk, or earlier.
+    OfTheNext,
+}
+
+impl Durability {
+    fn asked_of(self, connection: &Connection) -> rusqlite::Result<()> {
+        let level = match self {
+            Self::Now => "FULL",
+            Self::OfTheNext => "NORMAL",
+        };
+        connection.pragma_update(None, "synchronous", level)
+    }
+}
+
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(LOCK_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "trusted_schema", false)
 }
 
-fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<()> {
+fn take_in_all(
+    tx: &Transaction<'_>,
+    leased: Vec<LeasedMessage>,
+    history: u32,
+) -> rusqlite::Result<TakenIn> {
+    let (mut new, mut known) = (Vec::with_capacity(leased.len()), false);
+    for message in leased {
+        if take_in(tx, &message)? {
+            let history = turns(tx, &message.session_id, &message.uid, history)?;
+            new.push(Job::new(message, history));
+        } else {
+            known = true;
+        }
+    }
+    Ok(TakenIn { new, known, busy: count_leased(tx)? })
+}
+
+/// Takes in one message; true when it was not here.
+fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<bool> {
     let timestamp = leased.timestamp.to_string();
     // Message ids count from 1 on every relay: a row of another session or moment is another
     // relay's, or one's from before it lost its data, and no answer to this message.
     let sql = "DELETE FROM job WHERE message_id = ?1 AND (session_id <> ?2 OR timestamp <> ?3)";
     let other = (leased.id.0, leased.session_id.as_str(), &timestamp);
     tx.prepare_cached(sql)?.execute(other)?;
+    let sql = "UPDATE job SET lease_id = ?2, attempts = ?3 WHERE message_id = ?1";
+    let renewed = (leased.id.0, leased.lease_id.as_str(), leased.attempts);
+    if tx.prepare_cached(sql)?.execute(renewed)? > 0 {
+        return Ok(false);
+    }
     let sql = "INSERT INTO job (message_id, session_id, uid, visitor, message, timestamp, metadata,
                                 files, lease_id, attempts, state)
                VALUES (:id, :session, :uid, :visitor, :message, :timestamp, :metadata,
-                       :files, :lease, :attempts, 'leased')
-               ON CONFLICT (message_id) DO UPDATE
-               SET lease_id = excluded.lease_id, attempts = excluded.attempts";
+                       :files, :lease, :attempts, 'leased')";
     tx.prepare_cached(sql)?
         .execute(named_params! {
             ":id": leased.id.0,
@@ -443,7 +534,12 @@ fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<()>
             ":lease": leased.lease_id.as_str(),
             ":attempts": leased.attempts,
         })
-        .map(drop)
+        .map(|_| true)
+}
+
+fn count_leased(tx: &Transaction<'_>) -> rusqlite::Result<usize> {
+    let sql = "SELECT count(*) FROM job WHERE state = 'leased'";
+    tx.prepare_cached(sql)?.query_row([], |row| row.get(0))
 }
 
 fn forget_oldest_parked(tx: &Transaction<'_>) -> rusqlite::Result<()> {
@@ -451,6 +547,20 @@ fn forget_oldest_parked(tx: &Transaction<'_>) -> rusqlite::Result<()> {
                    (SELECT message_id FROM job WHERE state = 'answered' AND lease_id IS NULL
                     ORDER BY settled_at DESC LIMIT -1 OFFSET ?1)";
     tx.prepare_cached(sql)?.execute([MAX_PARKED]).map(drop)
+}
+
+fn settle_failed(
+    tx: &Transaction<'_>,
+    job: &JobId,
+    error: &str,
+    retry_after_seconds: Option<u32>,
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE job SET state = 'failed', error = ?2, retry_after_seconds = ?3,
+                   settled_at = ?4
+               WHERE message_id = ?1 AND session_id = ?5";
+    let now = Timestamp::now().as_millisecond();
+    let row = (job.message.0, error, retry_after_seconds, now, job.session.as_str());
+    tx.prepare_cached(sql)?.execute(row).map(drop)
 }
 
 fn settle_answered(tx: &Transaction<'_>, job: &JobId, answer: &Answer) -> rusqlite::Result<()> {
@@ -512,7 +622,9 @@ fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
         timestamp: text(row, "timestamp")?,
         metadata: from_json(row, "metadata")?,
         files: from_json(row, "files")?,
+        lease_id: lease_id(row)?,
         attempts: row.get("attempts")?,
+        history: Vec::new(),
     })
 }
 
@@ -603,13 +715,13 @@ mod tests {
     async fn an_answer_outlives_the_process_and_is_not_asked_for_again() {
         let folder = tempfile::tempdir().unwrap();
         let queue = open(&folder);
-        queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
+        queue.take_in(vec![leased(1, "s", "first")], 40).await.unwrap();
         queue.settle(job(1, "s"), answered("yes")).await.unwrap();
         drop(queue);
 
         let queue = open(&folder);
-        queue.take_in(vec![leased(1, "s", "second")]).await.unwrap();
-        assert_eq!(queue.leased().await.unwrap(), vec![]);
+        queue.take_in(vec![leased(1, "s", "second")], 40).await.unwrap();
+        assert_eq!(queue.leased(40).await.unwrap(), vec![]);
         let outgoing = queue.outgoing().await.unwrap();
         assert_eq!(outgoing[0].lease_id.as_str(), "second");
         assert_eq!(outgoing[0].outcome, answered("yes"));
@@ -619,12 +731,12 @@ mod tests {
     async fn an_answer_whose_lease_was_lost_waits_for_the_next_one() {
         let folder = tempfile::tempdir().unwrap();
         let queue = open(&folder);
-        queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
+        queue.take_in(vec![leased(1, "s", "first")], 40).await.unwrap();
         queue.settle(job(1, "s"), answered("yes")).await.unwrap();
         queue.lose_lease(MessageId(1), "first".parse().unwrap()).await.unwrap();
         assert_eq!(queue.outgoing().await.unwrap(), vec![]);
         assert_eq!(queue.answered().await.unwrap(), [MessageId(1)]);
-        queue.take_in(vec![leased(1, "s", "second")]).await.unwrap();
+        queue.take_in(vec![leased(1, "s", "second")], 40).await.unwrap();
         assert_eq!(queue.outgoing().await.unwrap().len(), 1);
     }
 
@@ -632,8 +744,8 @@ mod tests {
     async fn a_newer_lease_is_not_lost_with_an_older_one() {
         let folder = tempfile::tempdir().unwrap();
         let queue = open(&folder);
-        queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
-        queue.take_in(vec![leased(1, "s", "second")]).await.unwrap();
+        queue.take_in(vec![leased(1, "s", "first")], 40).await.unwrap();
+        queue.take_in(vec![leased(1, "s", "second")], 40).await.unwrap();
         queue.lose_lease(MessageId(1), "first".parse().unwrap()).await.unwrap();
         assert_eq!(queue.lease_of(&job(1, "s")).await.unwrap().unwrap().as_str(), "second");
         assert_eq!(queue.count_leased().await.unwrap(), 1);
@@ -643,19 +755,19 @@ mod tests {
     async fn an_answer_never_goes_to_another_relays_message_of_the_same_number() {
         let folder = tempfile::tempdir().unwrap();
         let queue = open(&folder);
-        queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
+        queue.take_in(vec![leased(1, "s", "first")], 40).await.unwrap();
         queue.settle(job(1, "s"), answered("for s only")).await.unwrap();
-        queue.take_in(vec![leased(1, "other", "second")]).await.unwrap();
+        queue.take_in(vec![leased(1, "other", "second")], 40).await.unwrap();
         assert_eq!(queue.outgoing().await.unwrap(), vec![]);
-        assert_eq!(queue.leased().await.unwrap()[0].session_id.as_str(), "other");
+        assert_eq!(queue.leased(40).await.unwrap()[0].session_id.as_str(), "other");
     }
 
     #[tokio::test]
     async fn what_becomes_of_a_message_is_not_for_the_session_that_has_its_number_now() {
         let folder = tempfile::tempdir().unwrap();
         let queue = open(&folder);
-        queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
-        queue.take_in(vec![leased(1, "other", "second")]).await.unwrap();
+        queue.take_in(vec![leased(1, "s", "first")], 40).await.unwrap();
+        queue.take_in(vec![leased(1, "other", "second")], 40).await.unwrap();
         let failed = Outcome::Failed { error: "of s".into(), retry_after_seconds: None };
         for outcome in [answered("for s only"), failed] {
             queue.settle(job(1, "s"), outcome).await.unwrap();
@@ -663,7 +775,7 @@ mod tests {
         }
         assert_eq!(queue.lease_of(&job(1, "s")).await.unwrap(), None);
         queue.finish(&job(1, "s")).await.unwrap();
-        assert_eq!(queue.leased().await.unwrap()[0].id(), job(1, "other"));
+        assert_eq!(queue.leased(40).await.unwrap()[0].id(), job(1, "other"));
     }
 
     #[tokio::test]
@@ -687,16 +799,20 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let queue = open(&folder);
         for id in 1..=3 {
-            queue.take_in(vec![leased(id, "s", "l"), leased(id + 10, "other", "l")]).await.unwrap();
+            queue
+                .take_in(vec![leased(id, "s", "l"), leased(id + 10, "other", "l")], 40)
+                .await
+                .unwrap();
             queue.settle(job(id, "s"), answered(&format!("reply {id}"))).await.unwrap();
             queue.finish(&job(id, "s")).await.unwrap();
         }
-        queue.take_in(vec![leased(4, "s", "l")]).await.unwrap();
-        let jobs = queue.leased().await.unwrap();
-        let job = jobs.into_iter().find(|job| job.message_id == MessageId(4)).unwrap();
-        let question = queue.question(job, 3).await.unwrap();
-        let said: Vec<_> = question.history.iter().map(|turn| turn.content.as_str()).collect();
-        assert_eq!(said, ["reply 2", "message 3", "reply 3"]);
+        let taken_in = queue.take_in(vec![leased(4, "s", "l")], 3).await.unwrap();
+        let found = queue.leased(3).await.unwrap();
+        let found = found.into_iter().find(|job| job.message_id == MessageId(4)).unwrap();
+        for job in [taken_in.new[0].clone(), found] {
+            let said: Vec<_> = job.history.iter().map(|turn| turn.content.as_str()).collect();
+            assert_eq!(said, ["reply 2", "message 3", "reply 3"]);
+        }
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! The work loop: hands each leased message to the agent, one at a time per session.
 
 use std::collections::{HashMap, HashSet};
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use postern_host::fault;
 use postern_shared::files::File;
-use postern_shared::{MessageId, SessionId, Timestamp};
+use postern_shared::{LeaseId, MessageId, SessionId, Timestamp};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
@@ -26,17 +28,20 @@ const MAX_RETRY_SECONDS: u32 = 60;
 /// Ends when cancelled, after agents at work had `grace` to finish.
 pub(crate) async fn run(
     bridge: Arc<Bridge>,
+    mut leased: mpsc::UnboundedReceiver<Job>,
     cancelled: CancellationToken,
     grace: Duration,
 ) -> Result<(), PollerError> {
     let mut crew = Crew::new(&bridge).await?;
     loop {
-        let leased = bridge.signals.leased.notified();
-        crew.start_waiting(&bridge).await?;
+        crew.start_waiting(&bridge);
         tokio::select! {
+            biased;
             () = cancelled.cancelled() => break,
-            () = leased => {}
-            ended = crew.ended(), if !crew.is_idle() => ended?,
+            Some(job) = leased.recv() => crew.take(job),
+            ended = crew.ended(), if !crew.is_idle() => if !ended? {
+                crew.look(&bridge).await?;
+            },
         }
     }
     match time::timeout(grace, crew.finish()).await {
@@ -50,54 +55,88 @@ pub(crate) async fn run(
 
 /// The agents at work.
 struct Crew {
-    running: JoinSet<Result<MessageId, PollerError>>,
-    sessions: HashMap<MessageId, SessionId>,
+    /// Messages for which nobody is at work, oldest first.
+    waiting: Vec<Job>,
+    running: JoinSet<Result<Ended, PollerError>>,
+    /// The messages for which someone is at work, and under which lease that was begun.
+    at_work: HashMap<MessageId, (SessionId, LeaseId)>,
     /// Messages leased before this process started: whether the lease still holds is to be asked.
     leftover: HashSet<MessageId>,
 }
 
+/// What has come of the work for a message.
+struct Ended {
+    message: MessageId,
+    /// Whether its outcome is on its way; otherwise it may be here again under a newer lease.
+    is_settled: bool,
+}
+
 impl Crew {
     async fn new(bridge: &Bridge) -> Result<Self, PollerError> {
-        let leftover = bridge.queue.leased().await?.into_iter().map(|job| job.message_id).collect();
-        Ok(Self { running: JoinSet::new(), sessions: HashMap::new(), leftover })
+        let waiting = bridge.queue.leased(bridge.pace.history).await?;
+        let leftover = waiting.iter().map(|job| job.message_id).collect();
+        Ok(Self { waiting, running: JoinSet::new(), at_work: HashMap::new(), leftover })
     }
 
     fn is_idle(&self) -> bool {
         self.running.is_empty()
     }
 
-    /// Starts every message that waits, whose session is idle, while an agent is free.
-    async fn start_waiting(&mut self, bridge: &Arc<Bridge>) -> Result<(), PollerError> {
-        for job in bridge.queue.leased().await? {
-            if self.running.len() >= bridge.pace.concurrency {
-                break;
-            }
-            let at_work = self.sessions.values().any(|session| *session == job.session_id);
-            // A relay that lost its data, or lies, gives a number to another session too.
-            if at_work || self.sessions.contains_key(&job.message_id) {
-                continue;
-            }
-            self.sessions.insert(job.message_id, job.session_id.clone());
-            let leftover = self.leftover.remove(&job.message_id);
-            let bridge = Arc::clone(bridge);
-            self.running.spawn(async move {
-                let message = job.message_id;
-                if !leftover || still_ours(&bridge, &job).await? {
-                    work_on(&bridge, job).await?;
-                }
-                bridge.signals.freed.notify_one();
-                Ok(message)
-            });
+    /// Takes a message that was just leased, unless the queue was looked at in between and someone is
+    /// at work for it.
+    fn take(&mut self, job: Job) {
+        let at_work = self.at_work.get(&job.message_id);
+        if at_work.is_none_or(|(_, lease)| *lease != job.lease_id) {
+            self.waiting.retain(|other| other.message_id != job.message_id);
+            self.waiting.push(job);
         }
+    }
+
+    /// Looks at the queue for messages for which nobody is at work.
+    async fn look(&mut self, bridge: &Bridge) -> Result<(), PollerError> {
+        let leased = bridge.queue.leased(bridge.pace.history).await?;
+        let is_at_work = |job: &Job| {
+            let at_work = self.at_work.get(&job.message_id);
+            at_work.is_some_and(|(session, _)| *session == job.session_id)
+        };
+        self.waiting = leased.into_iter().filter(|job| !is_at_work(job)).collect();
         Ok(())
     }
 
-    /// Waits for one agent to end.
-    async fn ended(&mut self) -> Result<(), PollerError> {
-        if let Some(ended) = self.running.join_next().await {
-            self.sessions.remove(&ended??);
+    /// Starts every message that waits, whose session is idle, while an agent is free.
+    fn start_waiting(&mut self, bridge: &Arc<Bridge>) {
+        for job in mem::take(&mut self.waiting) {
+            let is_free = self.running.len() < bridge.pace.concurrency;
+            let is_idle = self.at_work.values().all(|(session, _)| *session != job.session_id);
+            // A relay that lost its data, or lies, gives a number to another session too.
+            if is_free && is_idle && !self.at_work.contains_key(&job.message_id) {
+                self.start(bridge, job);
+            } else {
+                self.waiting.push(job);
+            }
         }
-        Ok(())
+    }
+
+    fn start(&mut self, bridge: &Arc<Bridge>, job: Job) {
+        let begun = (job.session_id.clone(), job.lease_id.clone());
+        self.at_work.insert(job.message_id, begun);
+        let is_leftover = self.leftover.remove(&job.message_id);
+        let bridge = Arc::clone(bridge);
+        self.running.spawn(async move {
+            let message = job.message_id;
+            let is_ours = !is_leftover || still_ours(&bridge, &job).await?;
+            let is_settled = is_ours && work_on(&bridge, job).await?;
+            bridge.signals.freed.notify_one();
+            Ok(Ended { message, is_settled })
+        });
+    }
+
+    /// Waits for one agent to end; true when what has come of its work is on its way.
+    async fn ended(&mut self) -> Result<bool, PollerError> {
+        let Some(ended) = self.running.join_next().await else { return Ok(true) };
+        let Ended { message, is_settled } = ended??;
+        self.at_work.remove(&message);
+        Ok(is_settled)
     }
 
     /// Waits for all agents to end.
@@ -130,20 +169,23 @@ async fn still_ours(bridge: &Bridge, job: &Job) -> Result<bool, PollerError> {
 async fn settle_cancelled(bridge: &Bridge, job: &Job) -> Result<(), PollerError> {
     let error = AgentError::Cancelled.to_string();
     let outcome = Outcome::Failed { error, retry_after_seconds: Some(0) };
-    bridge.queue.settle(job.id(), outcome).await?;
-    bridge.signals.settled.notify_one();
+    if let Some(outgoing) = bridge.queue.settle(job.id(), outcome).await? {
+        bridge.signals.settled(outgoing);
+    }
     Ok(())
 }
 
 /// Has a message answered; then no files are needed here any more but those that go with the reply.
-async fn work_on(bridge: &Bridge, job: Job) -> Result<(), PollerError> {
+/// True when there is an outcome.
+async fn work_on(bridge: &Bridge, job: Job) -> Result<bool, PollerError> {
     let (message, has_files) = (job.message_id, !job.files.is_empty());
-    match answer(bridge, job).await? {
-        RepliedWith::NoFiles => bridge.files.remove(message).await,
-        RepliedWith::Files if has_files => bridge.files.remove_question(message).await,
-        RepliedWith::Files => {}
+    let replied = answer(bridge, job).await?;
+    match replied {
+        Some(RepliedWith::Files) if has_files => bridge.files.remove_question(message).await,
+        Some(RepliedWith::Files) => {}
+        Some(RepliedWith::NoFiles) | None => bridge.files.remove(message).await,
     }
-    Ok(())
+    Ok(replied.is_some())
 }
 
 /// Whether files wait to go with a reply.
@@ -152,12 +194,13 @@ enum RepliedWith {
     NoFiles,
 }
 
-/// Asks the agent while showing what it writes and keeping the lease, and journals the outcome.
-async fn answer(bridge: &Bridge, job: Job) -> Result<RepliedWith, PollerError> {
+/// Asks the agent while showing what it writes and keeping the lease, and journals the outcome; `None`
+/// when the lease was lost.
+async fn answer(bridge: &Bridge, job: Job) -> Result<Option<RepliedWith>, PollerError> {
     let (id, attempts) = (job.id(), job.attempts);
     let (message, session) = (id.message, &id.session);
     let files = job.files.clone();
-    let question = bridge.queue.question(job, bridge.pace.history).await?;
+    let question = job.into_question();
     let draft = Draft::with_folder(bridge.files.of_reply(message));
     let outcome = tokio::select! {
         answer = ask(bridge, question, &files, &draft) => {
@@ -168,7 +211,7 @@ async fn answer(bridge: &Bridge, job: Job) -> Result<RepliedWith, PollerError> {
     };
     let Some(outcome) = outcome else {
         warn!(message.id = %message, session.id = %session, "the lease was lost; the agent is ended");
-        return Ok(RepliedWith::NoFiles);
+        return Ok(None);
     };
     if let Outcome::Failed { error, retry_after_seconds } = &outcome {
         let for_good = retry_after_seconds.is_none();
@@ -176,10 +219,10 @@ async fn answer(bridge: &Bridge, job: Job) -> Result<RepliedWith, PollerError> {
     }
     let has_files = outcome.has_files();
     fault::point("poller: agent done, not journaled");
-    bridge.queue.settle(id, outcome).await?;
+    let Some(outgoing) = bridge.queue.settle(id, outcome).await? else { return Ok(None) };
     fault::point("poller: outcome journaled, relay not told");
-    bridge.signals.settled.notify_one();
-    Ok(if has_files { RepliedWith::Files } else { RepliedWith::NoFiles })
+    bridge.signals.settled(outgoing);
+    Ok(Some(if has_files { RepliedWith::Files } else { RepliedWith::NoFiles }))
 }
 
 /// Asks the agent once the files that go with the question are here.

@@ -415,6 +415,25 @@ async fn a_poller_with_a_full_disk_still_ends_when_told() {
 }
 
 #[tokio::test]
+async fn a_message_that_a_loss_of_power_takes_from_the_queue_is_handed_out_again() {
+    let mut stage = PollerStage::start_with(&["--lease-seconds", "2"]).await;
+    let mut visitor = stage.relay.visitor();
+    visitor.send("one").await;
+    let mut asked = stage.agent.next().await;
+    stage.poller.signal(Signal::KILL);
+    stage.poller.end().await;
+    asked.is_abandoned().await;
+    // Until there is an outcome, nothing in the file is sure to be on the disk.
+    for file in [&stage.queue, &log_of(&stage.queue)] {
+        std::fs::remove_file(file).unwrap();
+    }
+    stage.poller = PollerStage::poller(&stage.relay, &stage.agent, &stage.queue, &[]).await;
+    assert_eq!(stage.agent.replies("after all").await.message, "one");
+    assert_eq!(visitor.next_reply().await, "after all");
+    assert!(!stage.agent.is_asked(), "the agent was asked once too often");
+}
+
+#[tokio::test]
 async fn a_poller_that_cannot_open_its_queue_names_it() {
     let stage = PollerStage::start().await;
     let elsewhere = tempfile::tempdir().unwrap();
@@ -437,14 +456,24 @@ struct PollerStage {
 
 impl PollerStage {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(flags: &[&str]) -> Self {
         let relay = TestRelay::start().await;
         let agent = TestAgent::start().await;
         let queue = relay.file("poller.db");
-        let flags = ["--agent", "http", "--http-url", &agent.url()];
-        let args = poller_args(&relay.url(), &queue, &flags);
+        let poller = Self::poller(&relay, &agent, &queue, flags).await;
+        Self { relay, agent, poller, queue }
+    }
+
+    async fn poller(relay: &TestRelay, agent: &TestAgent, queue: &Path, flags: &[&str]) -> Process {
+        let url = agent.url();
+        let flags = [&["--agent", "http", "--http-url", &url], flags].concat();
+        let args = poller_args(&relay.url(), queue, &flags);
         let mut poller = start_with_fillable_disk("postern-poller", &args);
         poller.line_with("pulling messages").await;
-        Self { relay, agent, poller, queue }
+        poller
     }
 }
 
