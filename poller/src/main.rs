@@ -48,7 +48,9 @@ enum Command {
     },
 }
 
-#[tokio::main]
+// On one thread: a poller waits nearly all of the time, and to wake another thread takes longer than
+// most of what it does in between.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     log::init(&cli.log);
