@@ -8,25 +8,35 @@ use std::time::{Duration, Instant};
 
 /// How long a claim waits for a process that is just ending: one that was killed while it started
 /// another may live on for a moment in the copy of itself that becomes the other.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Held as long as the database is open; the system releases it however the process ends.
 #[derive(Debug)]
-pub struct FileLock(#[expect(dead_code, reason = "held, not read")] File);
+pub struct FileLock(File);
+
+impl FileLock {
+    /// The same lock for a process that is to end before anybody else has the database.
+    ///
+    /// # Errors
+    /// Too many open files.
+    pub fn share(&self) -> io::Result<File> {
+        self.0.try_clone()
+    }
+}
 
 /// Makes the database file if there is none, and locks it against a second process; `None` when
-/// another has it.
+/// another has it for longer than is waited.
 ///
 /// The lock is on a file of its own beside the database: closing any handle on the database itself
 /// would drop `SQLite`'s locks.
 ///
 /// # Errors
 /// Whatever keeps the files from being made.
-pub fn claim(database: &Path) -> io::Result<Option<FileLock>> {
+pub fn claim(database: &Path, patience: Duration) -> io::Result<Option<FileLock>> {
     let mut beside = database.as_os_str().to_owned();
     beside.push(".lock");
     let lock = private_file(Path::new(&beside))?;
-    if !lock_within(&lock, PATIENCE)? {
+    if !lock_within(&lock, patience)? {
         return Ok(None);
     }
     private_file(database)?;
@@ -61,11 +71,14 @@ mod tests {
     fn a_database_is_claimed_once_and_free_again_afterwards() {
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("some.db");
-        let held = claim(&database).unwrap();
+        let held = claim(&database, PATIENCE).unwrap();
         assert!(held.is_some());
-        assert!(claim(&database).unwrap().is_none());
+        assert!(claim(&database, Duration::ZERO).unwrap().is_none());
+        let shared = held.as_ref().unwrap().share().unwrap();
         drop(held);
-        assert!(claim(&database).unwrap().is_some());
+        assert!(claim(&database, Duration::ZERO).unwrap().is_none());
+        drop(shared);
+        assert!(claim(&database, PATIENCE).unwrap().is_some());
     }
 
     #[cfg(unix)]
@@ -74,7 +87,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let database = folder.path().join("some.db");
-        claim(&database).unwrap();
+        claim(&database, PATIENCE).unwrap();
         assert_eq!(database.metadata().unwrap().permissions().mode() & 0o077, 0);
     }
 }

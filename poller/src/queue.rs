@@ -32,6 +32,10 @@ const KEEP_PARKED_MS: i64 = 7 * 24 * 3_600 * 1_000;
 /// How many of these are kept: a relay that takes no answer must not fill the disk with them.
 const MAX_PARKED: u32 = 1_000;
 
+/// How long a start waits for what a former poller leaves behind: programs of its agent, which are killed
+/// with it as soon as the system gets to it.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// How long another program's lock is waited for at once; whoever waits stops every other call.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -226,7 +230,7 @@ impl QueueError {
 pub struct Queue {
     path: Arc<Path>,
     connection: Arc<Mutex<Connection>>,
-    _lock: Arc<FileLock>,
+    lock: Arc<FileLock>,
 }
 
 impl Queue {
@@ -235,7 +239,7 @@ impl Queue {
     /// # Errors
     /// [`QueueError`] names the file.
     pub fn open(path: &Path) -> Result<Self, QueueError> {
-        let lock = file::claim(path)
+        let lock = file::claim(path, PATIENCE)
             .map_err(|cause| QueueError::File { path: path.to_owned(), cause })?
             .ok_or_else(|| QueueError::InUse(path.to_owned()))?;
         let sqlite = |cause| QueueError::Sqlite { path: path.to_owned(), cause };
@@ -249,7 +253,12 @@ impl Queue {
         let kept_since = Timestamp::now().as_millisecond() - KEEP_PARKED_MS;
         connection.execute(sql, [kept_since]).map_err(sqlite)?;
         let connection = Arc::new(Mutex::new(connection));
-        Ok(Self { path: path.into(), connection, _lock: Arc::new(lock) })
+        Ok(Self { path: path.into(), connection, lock: Arc::new(lock) })
+    }
+
+    /// What keeps other pollers from it.
+    pub(crate) fn lock(&self) -> Arc<FileLock> {
+        Arc::clone(&self.lock)
     }
 
     /// Takes in what was leased. A message that is here already gets its new lease and nothing

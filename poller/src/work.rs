@@ -201,7 +201,7 @@ async fn answer(bridge: &Bridge, job: Job) -> Result<Option<RepliedWith>, Poller
     let (message, session) = (id.message, &id.session);
     let files = job.files.clone();
     let question = job.into_question();
-    let draft = Draft::with_folder(bridge.files.of_reply(message));
+    let draft = Draft::with_folder(bridge.files.of_reply(message)).in_queue(bridge.queue.lock());
     let outcome = tokio::select! {
         answer = ask(bridge, question, &files, &draft) => {
             Some(outcome(answer, message, &draft, attempts))

@@ -1,8 +1,11 @@
 //! A reply while its agent writes it: watched from outside, and ended when nobody wants it.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use postern_host::file::FileLock;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +26,7 @@ pub struct Draft {
     written: watch::Sender<Written>,
     quick_replies: Mutex<QuickReplies>,
     folder: Option<PathBuf>,
+    lock: Option<Arc<FileLock>>,
     files: Mutex<ReplyFiles>,
     cancelled: CancellationToken,
 }
@@ -32,6 +36,17 @@ impl Draft {
     /// draft are gone once the agent is done.
     pub fn with_folder(folder: PathBuf) -> Self {
         Self { folder: Some(folder), ..Self::default() }
+    }
+
+    /// A draft of a message in a queue that this locks: as long as its agent lives, no other poller may
+    /// have the queue.
+    pub(crate) fn in_queue(self, lock: Arc<FileLock>) -> Self {
+        Self { lock: Some(lock), ..self }
+    }
+
+    /// The queue's lock, for whoever sees to it that the agent ends with this process.
+    pub(super) fn share_lock(&self) -> io::Result<Option<File>> {
+        self.lock.as_ref().map(|lock| lock.share()).transpose()
     }
 
     /// What is written, now and from now on.

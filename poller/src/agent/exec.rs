@@ -1,5 +1,6 @@
 //! The exec agent: one run of a command per message, in a process group of its own.
 
+use std::fs::File;
 use std::io::{self, PipeWriter};
 use std::mem;
 use std::path::Path;
@@ -28,13 +29,17 @@ const SECRETS: [&str; 4] =
 ///
 /// The watcher is started through a subshell so that it is no child of the command, and holds
 /// neither its output nor its lifeline. It outlives being asked to end: a program that does not
-/// care for it may be all that is left when the poller is killed.
+/// care for it may be all that is left when the poller is killed. It alone has the queue's lock beside
+/// the poller, so that a successor has to wait for it, however late the system lets it run.
 const WATCHED: &str = "\
     ( { trap '' TERM; read -r _; kill -KILL 0; } <&3 >/dev/null 2>&1 & )
-    exec 3<&- sh -c \"$1\"";
+    exec 3<&- 4<&- sh -c \"$1\"";
 
 /// The descriptor of [`WATCHED`]'s lifeline.
 const LIFELINE: i32 = 3;
+
+/// That of the queue's lock.
+const LOCK: i32 = 4;
 
 /// How long a program that was asked to end may take to clean up.
 const GRACE: Duration = Duration::from_secs(2);
@@ -91,7 +96,8 @@ impl Exec {
         input.push(b'\n');
         let folder = ReplyFolder::make(draft).await.map_err(AgentError::ReplyFiles)?;
         let (mut group, pipes) =
-            ProcessGroup::spawn(&self.command, folder.path()).map_err(AgentError::Command)?;
+            ProcessGroup::spawn(&self.command, folder.path(), draft.share_lock())
+                .map_err(AgentError::Command)?;
         let id = group.id;
         let replying = async {
             let reply = converse(&mut group, pipes, &input, draft, self.limits).await?;
@@ -180,12 +186,18 @@ struct ProcessGroup {
 }
 
 impl ProcessGroup {
-    fn spawn(command: &str, reply_files: &Path) -> io::Result<(Self, Pipes)> {
+    fn spawn(
+        command: &str,
+        reply_files: &Path,
+        lock: io::Result<Option<File>>,
+    ) -> io::Result<(Self, Pipes)> {
         let (watched, lifeline) = io::pipe()?;
         let mut shell = Command::new("sh");
         shell.args(["-c", WATCHED, "sh", command]).process_group(0);
         let watched = FdMapping { parent_fd: watched.into(), child_fd: LIFELINE };
-        shell.fd_mappings(vec![watched]).map_err(io::Error::other)?;
+        let lock = lock?.map(|lock| FdMapping { parent_fd: lock.into(), child_fd: LOCK });
+        let given = [watched].into_iter().chain(lock).collect();
+        shell.fd_mappings(given).map_err(io::Error::other)?;
         shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         for secret in SECRETS {
             shell.env_remove(secret);
@@ -273,5 +285,27 @@ impl<'a> ErrorLines<'a> {
     fn finish(mut self) -> String {
         self.end_line();
         self.last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use postern_host::file::claim;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_queue_is_nobody_elses_until_the_last_program_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = folder.path().join("queue.db");
+        let lock = claim(&queue, Duration::ZERO).unwrap().unwrap();
+        let draft = Draft::default().in_queue(Arc::new(lock));
+        let running = ProcessGroup::spawn("sleep 1000", folder.path(), draft.share_lock()).unwrap();
+        drop(draft);
+        assert!(claim(&queue, Duration::ZERO).unwrap().is_none());
+        drop(running);
+        assert!(claim(&queue, Duration::from_secs(5)).unwrap().is_some());
     }
 }

@@ -216,7 +216,7 @@ pub(crate) fn open_beside(path: &Path, purpose: Purpose) -> Result<Found, OpenEr
 
 /// Locks the file against a second relay, making it when there is none.
 pub(crate) fn lock(path: &Path) -> Result<FileLock, OpenError> {
-    match file::claim(path) {
+    match file::claim(path, file::PATIENCE) {
         Ok(Some(lock)) => Ok(lock),
         Ok(None) => Err(OpenError::InUse(path.to_owned())),
         Err(cause) => Err(OpenError::File { path: path.to_owned(), cause }),
