@@ -18,7 +18,7 @@ use crate::outcome::{Outcome, histogram, ms, record};
 use crate::processes::Server;
 use crate::stored::{MESSAGE, SESSIONS};
 
-/// More than the relay's queue of writes holds (4,096), so that some are refused.
+/// More than the writes of visitors that may wait (3,584), so that some are refused.
 const CONNECTIONS: u32 = 6_000;
 
 /// What is to be kept of the highest rate, and how long an answer may take, in milliseconds.

@@ -220,6 +220,11 @@ impl Store {
         Ok((Self { writer, readers, signals, drafts, held_calls, sites }, keys))
     }
 
+    /// Whether so much waits to be written that visitors are to come back later.
+    pub fn is_crowded(&self) -> bool {
+        self.writer.is_crowded()
+    }
+
     /// Resolves when the writer thread has ended: after [`Store::close`], or because it failed.
     pub async fn closed(&self) {
         self.writer.closed().await;

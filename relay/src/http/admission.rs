@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -14,6 +15,7 @@ use super::extract::{UNKNOWN_KEY, shown_key};
 use super::limits::{take_call, take_failure};
 use crate::client_address::ClientAddress;
 use crate::connections::{Place, until_sent};
+use crate::store::StoreError;
 
 /// Lets anybody in.
 pub(super) async fn admit(route: Option<MatchedPath>, request: Request, next: Next) -> Response {
@@ -45,6 +47,10 @@ pub(super) async fn admit_visitor(
     next: Next,
 ) -> Response {
     let admitted = async {
+        // What cannot be stored is refused before any work is done for it.
+        if request.method() == Method::POST && app.store.is_crowded() {
+            return Err(StoreError::Overloaded.into());
+        }
         let place = enter(&app, client)?;
         check_origin(&app, &request)?;
         take_call(&app, client, &request)?;
