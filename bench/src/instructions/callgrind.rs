@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
+use tokio::time;
 
 use super::Counts;
 use crate::http::Connection;
@@ -15,6 +17,15 @@ use crate::stored::MESSAGE;
 
 /// How often each call is made: enough that what the relay does now and then does not show.
 const CALLS: usize = 300;
+
+/// How long callgrind may take to write its counts down.
+const DUMP: Duration = Duration::from_secs(60);
+
+/// With one thread for all tasks, none looks for another's work.
+const ONE_WORKER: &str = "TOKIO_WORKER_THREADS=1";
+
+/// The C library copies and compares by the widest registers there are; not every machine has these.
+const PLAIN_PROCESSOR: &str = "GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX2";
 
 const REPLY: &str = "It left our store on Wednesday and is with the carrier.";
 
@@ -79,13 +90,13 @@ impl Callgrind {
         Ok(Self { profiles: profiles.to_owned(), folder, dumps: 0, counts: Counts::new() })
     }
 
-    /// Starts a relay with one thread for all of its tasks, so that none looks for another's work.
+    /// Starts a relay in an environment that differs little from machine to machine.
     fn start(&self, relay: &Path) -> Result<Server> {
         let out = format!("--callgrind-out-file={}", self.dumps_at());
         let pipes = self.pipes();
         let relay = relay.to_str().context("a path in UTF-8")?;
         // A profile can tell a recursive function's share only when its levels are counted apart.
-        let mut args = vec!["TOKIO_WORKER_THREADS=1", "valgrind", "--quiet", "--tool=callgrind"];
+        let mut args = vec![ONE_WORKER, PLAIN_PROCESSOR, "valgrind", "--quiet", "--tool=callgrind"];
         args.extend(["--fair-sched=yes", "--separate-recs=20", &out, &pipes, relay]);
         let db = self.folder.path().join("relay.db");
         args.extend(processes::relay_args(&db)?);
@@ -107,7 +118,10 @@ impl Callgrind {
 
     /// Has the counts written down, and begun anew.
     async fn dump(&mut self) -> Result<String> {
-        let told = Command::new("vgdb").args([&self.pipes(), "dump"]).output().await?;
+        let mut vgdb = Command::new("vgdb");
+        let told = vgdb.args([&self.pipes(), "dump"]).kill_on_drop(true).output();
+        let told =
+            time::timeout(DUMP, told).await.context("callgrind did not write its counts")??;
         ensure!(told.status.success(), "vgdb: {}", String::from_utf8_lossy(&told.stderr));
         self.dumps += 1;
         Ok(format!("{}.{}", self.dumps_at(), self.dumps))
