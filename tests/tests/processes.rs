@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use postern_tests::{ADMIN_KEY, API_KEY, Caller, Process, binary, eventually};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 const ANY_PORT: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
@@ -137,6 +138,20 @@ async fn a_poller_whose_key_is_refused_says_so_and_exits_78() {
         assert!(log.iter().any(|line| line.contains("refuses the key")), "{log:?}");
         assert!(!log.iter().any(|line| line.contains(wrong)), "the key is in the log: {log:?}");
     }
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_does_not_hold_up_a_relays_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let (relay, address) = Process::relay(&folder.path().join("relay.db"), ANY_PORT).await;
+    let _silent = TcpStream::connect(address).await.unwrap();
+    // The relay takes connections in their order.
+    assert_eq!(Caller::new(address).get("//health").await.status, 200);
+    let begun = Instant::now();
+    relay.signal(Signal::TERM);
+    let (status, log) = relay.end().await;
+    assert_eq!(status.code(), Some(0), "{log:?}");
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
 }
 
 #[tokio::test]

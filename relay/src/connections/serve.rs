@@ -83,14 +83,20 @@ impl<A: Answer> Entrance<A> {
         let conversation =
             Conversation { answer, peer, requests, cancelled: self.cancelled.clone() };
         let Some(tls) = &self.tls else {
-            let version = Version::of(stream.beginning().await?);
+            let version = Version::of(self.unless_over(stream.beginning()).await?);
             return conversation.hold(stream, version, protocols).await;
         };
         let config = Arc::clone(&tls.borrow());
         // In a box of its own, which is gone with the handshake.
         let handshake = Box::pin(TlsAcceptor::from(config).accept(stream));
-        let stream = time::timeout(HANDSHAKE, handshake).await??;
+        let stream = time::timeout(HANDSHAKE, self.unless_over(handshake)).await??;
         let version = Version::agreed(stream.get_ref().1.alpn_protocol());
         conversation.hold(stream, version, protocols).await
+    }
+
+    /// An error once the relay ends: nobody waits for a client that has said nothing yet.
+    async fn unless_over<T>(&self, waiting: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let waited = self.cancelled.run_until_cancelled(waiting).await;
+        waited.unwrap_or_else(|| Err(io::ErrorKind::ConnectionAborted.into()))
     }
 }
