@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -35,6 +35,7 @@ struct Wanted {
 /// A call that waits for messages; dropped, it is forgotten.
 #[derive(Debug)]
 pub struct HeldCall {
+    calls: Arc<HeldCalls>,
     handed_over: oneshot::Receiver<UnderWay>,
     under_way: Option<UnderWay>,
 }
@@ -53,7 +54,11 @@ impl HeldCall {
     /// # Errors
     /// As [`Store::lease`].
     pub async fn leased(mut self) -> Result<Vec<Leased>, StoreError> {
+        // Nobody is just handing over while the calls are locked: a lease that came too late would be
+        // nobody's until it runs out.
+        let calls = self.calls.lock();
         self.handed_over.close();
+        drop(calls);
         match self.under_way.take().or_else(|| self.handed_over.try_recv().ok()) {
             Some(lease) => lease.0.await,
             None => Ok(Vec::new()),
@@ -68,10 +73,15 @@ impl fmt::Debug for UnderWay {
 }
 
 impl HeldCalls {
-    fn next(&self, site: SiteKey) -> Option<Wanted> {
+    /// Hands what is queued for it to the call that has waited longest.
+    fn serve(&self, site: SiteKey, queue: impl FnOnce(&Wanted) -> UnderWay) {
         let mut calls = self.lock();
-        let waiting = calls.get_mut(&site)?;
-        std::iter::from_fn(|| waiting.pop_front()).find(|wanted| !wanted.call.is_closed())
+        let Some(waiting) = calls.get_mut(&site) else { return };
+        let mut waiting = std::iter::from_fn(|| waiting.pop_front());
+        if let Some(wanted) = waiting.find(|wanted| !wanted.call.is_closed()) {
+            let under_way = queue(&wanted);
+            let _ = wanted.call.send(under_way);
+        }
     }
 
     fn add(&self, site: SiteKey, wanted: Wanted) {
@@ -98,7 +108,7 @@ impl Store {
     ) -> HeldCall {
         let (call, handed_over) = oneshot::channel();
         self.held_calls.add(site, Wanted { limit, lease, max_attempts, call });
-        HeldCall { handed_over, under_way: None }
+        HeldCall { calls: Arc::clone(&self.held_calls), handed_over, under_way: None }
     }
 
     /// Runs a write that may bring a message to a site. The lease of a call that waits for one is queued
@@ -115,16 +125,15 @@ impl Store {
     }
 
     fn serve_held_call(&self, site: SiteKey, now: Now) {
-        let Some(Wanted { limit, lease, max_attempts, call }) = self.held_calls.next(site) else {
-            return;
-        };
-        let store = self.clone();
-        let mut lease =
-            async move { store.lease(site, limit, lease, max_attempts, now).await }.boxed();
-        let under_way = match (&mut lease).now_or_never() {
-            Some(refused) => future::ready(refused).boxed(),
-            None => lease,
-        };
-        let _ = call.send(UnderWay(under_way));
+        self.held_calls.serve(site, |wanted| {
+            let Wanted { limit, lease, max_attempts, .. } = *wanted;
+            let store = self.clone();
+            let mut lease =
+                async move { store.lease(site, limit, lease, max_attempts, now).await }.boxed();
+            match (&mut lease).now_or_never() {
+                Some(refused) => UnderWay(future::ready(refused).boxed()),
+                None => UnderWay(lease),
+            }
+        });
     }
 }
