@@ -208,16 +208,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Sending<'_, T> {
         }
     }
 
-    /// Ready once the client has gone. What it says beside its request is not looked at.
+    /// Ready once the client has gone, or says more: it was told that this is the connection's last
+    /// answer, and whoever goes on is not read for ever.
     fn poll_leaving(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            let mut bytes = [0; 64];
-            let mut said = ReadBuf::new(&mut bytes);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut said))?;
-            if said.filled().is_empty() {
-                return Poll::Ready(Ok(()));
-            }
-        }
+        let mut byte = [0];
+        Pin::new(&mut self.stream).poll_read(cx, &mut ReadBuf::new(&mut byte))
     }
 
     /// Takes what is there of the body, as far as there is room.

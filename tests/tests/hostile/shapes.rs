@@ -3,9 +3,9 @@
 use crate::support::{Target, rest};
 
 use postern_shared::ErrorType;
-use postern_tests::Answer;
+use postern_tests::{Answer, soon};
 use reqwest::Method;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// What a smuggler hides behind a request, for a relay that takes it for a request of its own.
 const HIDDEN: &str = "GET /health HTTP/1.1\r\nHost: relay\r\n\r\n";
@@ -119,6 +119,27 @@ async fn a_head_has_a_largest_size() {
         let status = answer.split(' ').nth(1).unwrap_or("none").to_owned();
         assert!(statuses.contains(&status.as_str()), "{:.60}: {answer}", head);
     }
+}
+
+#[tokio::test]
+async fn whoever_talks_into_its_event_stream_is_not_listened_to() {
+    let target = Target::start(&[]).await;
+    let (session, token) = target.session().await;
+    let mut stream = target.connect().await;
+    let request = format!(
+        "GET /api/v1/sessions/{session}/events HTTP/1.1\r\nHost: relay\r\n\
+         Authorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.ends_with(b"\n\n\r\n") {
+        seen.push(soon("the stream's beginning", stream.read_u8()).await.unwrap());
+    }
+    let head = String::from_utf8_lossy(&seen);
+    assert!(head.starts_with("HTTP/1.1 200 OK") && head.contains("connection: close"), "{head}");
+    stream.write_all(HIDDEN.as_bytes()).await.unwrap();
+    let rest = rest(stream).await;
+    assert!(!rest.contains("HTTP/1.1"), "{rest}");
 }
 
 #[tokio::test]
