@@ -8,12 +8,14 @@ use std::time::Duration;
 use anyhow::Result;
 use tempfile::TempDir;
 
+use crate::plan::Topic;
 use crate::processes::Server;
 use crate::report::Report;
 use crate::stored;
 
 /// What one run measures.
 pub(crate) struct Plan {
+    pub(crate) topics: Vec<Topic>,
     pub(crate) stored: Vec<u64>,
     pub(crate) connections: Vec<u32>,
     pub(crate) rounds: u32,

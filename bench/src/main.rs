@@ -36,9 +36,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum as _};
 
 use crate::bench::{Bench, Plan};
+use crate::plan::Topic;
 
 /// Measures Postern's halves as shares of what this machine can do; about eight minutes.
 #[derive(Parser)]
@@ -54,6 +55,10 @@ struct Cli {
     /// Over how many connections messages come, in turn
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "1,16,64,256,1024")]
     connections: Vec<u32>,
+
+    /// Measure only these, in the order of the whole
+    #[arg(long, value_name = "WHAT", value_enum, value_delimiter = ',')]
+    only: Option<Vec<Topic>>,
 
     /// How often each figure is measured
     #[arg(long, value_name = "N", default_value_t = 3)]
@@ -110,6 +115,7 @@ async fn main() -> Result<()> {
         return Ok(());
     }
     let plan = Plan {
+        topics: cli.only.unwrap_or_else(|| Topic::value_variants().to_vec()),
         stored: cli.stored,
         connections: cli.connections,
         rounds: cli.rounds,

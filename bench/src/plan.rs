@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::bench::Bench;
 use crate::growth::Growth;
@@ -12,18 +13,43 @@ use crate::processes::Server;
 use crate::rates::{self, Rates};
 use crate::{at_a_rate, chunks, footprint, overload, streams, whole_way, widget};
 
-/// Measures everything into the bench's report.
+/// What can be measured on its own, in the order of the whole.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Topic {
+    /// Start, memory and size of both halves
+    Footprint,
+    /// From a message to its reply on the page
+    WholeWay,
+    /// Pieces of replies
+    Chunks,
+    /// Messages accepted, single calls and overload, with little and with much stored
+    Accepted,
+    /// Open event streams
+    Streams,
+    /// The widget in a browser
+    Widget,
+}
+
+/// Measures what is planned into the bench's report.
 pub(crate) async fn carry_out(bench: &mut Bench) -> Result<()> {
-    footprint::measure(bench).await?;
-    whole_way::measure(bench).await?;
-    chunks::measure(bench).await?;
-    grow(bench).await?;
-    streams::measure(bench).await?;
-    widget::measure(bench).await
+    for topic in Topic::value_variants() {
+        if !bench.plan.topics.contains(topic) {
+            continue;
+        }
+        match topic {
+            Topic::Footprint => footprint::measure(bench).await?,
+            Topic::WholeWay => whole_way::measure(bench).await?,
+            Topic::Chunks => chunks::measure(bench).await?,
+            Topic::Accepted => accept_and_grow(bench).await?,
+            Topic::Streams => streams::measure(bench).await?,
+            Topic::Widget => widget::measure(bench).await?,
+        }
+    }
+    Ok(())
 }
 
 /// What depends on how much is stored, or may.
-async fn grow(bench: &mut Bench) -> Result<()> {
+async fn accept_and_grow(bench: &mut Bench) -> Result<()> {
     let mut growth = Growth::default();
     let mut sizes: Vec<(u64, Rates)> = Vec::new();
     for stored in bench.plan.stored.clone() {
