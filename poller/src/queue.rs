@@ -1,12 +1,13 @@
 //! The durable queue between the loops, and the agent's memory; one SQLite file.
 //!
 //! Each call is one transaction, in the file when it returns, so any loop can die at any line and go on
-//! from here. Only an outcome waits for the disk as well, and takes along what came before it. A loss of
-//! power may undo the rest, which then happens again: the relay hands a message out once more when its
-//! lease has run out, and knows a reply by its idempotency key.
+//! from here. A loss of power may undo the latest, which then happens again: the relay hands a message out
+//! once more when its lease has run out, and knows a reply by its idempotency key. An outcome goes to the
+//! disk at once, and takes along what came before it, but on its way to the relay it waits for no disk.
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,7 +17,9 @@ use postern_shared::poller::LeasedMessage;
 use postern_shared::visitor::Identity;
 use postern_shared::{LeaseId, MessageId, Metadata, SessionId, Timestamp, Uid};
 use rusqlite::types::FromSqlError;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, Transaction, named_params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, named_params,
+};
 use rusqlite_migration::{M, Migrations};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -230,6 +233,8 @@ impl QueueError {
 pub struct Queue {
     path: Arc<Path>,
     connection: Arc<Mutex<Connection>>,
+    /// Whether an outcome waits for its way to the disk.
+    sync_is_due: Arc<AtomicBool>,
     lock: Arc<FileLock>,
 }
 
@@ -253,7 +258,12 @@ impl Queue {
         let kept_since = Timestamp::now().as_millisecond() - KEEP_PARKED_MS;
         connection.execute(sql, [kept_since]).map_err(sqlite)?;
         let connection = Arc::new(Mutex::new(connection));
-        Ok(Self { path: path.into(), connection, lock: Arc::new(lock) })
+        Ok(Self {
+            path: path.into(),
+            connection,
+            sync_is_due: Arc::default(),
+            lock: Arc::new(lock),
+        })
     }
 
     /// What keeps other pollers from it.
@@ -317,9 +327,10 @@ impl Queue {
         .await
     }
 
-    /// Journals what became of a message, and remembers what was said. From here on the agent is
-    /// not asked again, whatever happens to the host. Tells what the relay is to be told; `None` when
-    /// the lease was lost, or the relay has given the number to another session since.
+    /// Journals what became of a message, and remembers what was said. From here on the agent is not
+    /// asked again, whatever happens to the poller; to its host, once the disk has taken it. Tells what
+    /// the relay is to be told; `None` when the lease was lost, or the relay has given the number to
+    /// another session since.
     ///
     /// # Errors
     /// Only the database's own.
@@ -340,7 +351,9 @@ impl Queue {
             let key = (job.message.0, job.session.as_str());
             tx.prepare_cached(sql)?.query_row(key, outgoing).optional()
         };
-        self.retry(Durability::Now, settle).await
+        let outgoing = self.write(settle).await?;
+        self.sync_soon();
+        Ok(outgoing)
     }
 
     /// The messages whose replies the relay has not confirmed.
@@ -415,6 +428,24 @@ impl Queue {
         self.retry(Durability::Now, sqlite::write_a_page).await
     }
 
+    /// Has the disk take what was written; whatever comes before it does shares the wait.
+    fn sync_soon(&self) {
+        if self.sync_is_due.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (connection, is_due) = (Arc::clone(&self.connection), Arc::clone(&self.sync_is_due));
+        task::spawn_blocking(move || {
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            is_due.store(false, Ordering::Release);
+            let synced = Durability::Now
+                .begin(&mut connection, LOCK_TIMEOUT)
+                .and_then(|tx| sqlite::write_a_page(&tx).and_then(|()| tx.commit()));
+            if let Err(error) = synced {
+                warn!(%error, "the disk did not take an outcome; a loss of power may undo it");
+            }
+        });
+    }
+
     /// Runs one transaction that may happen again.
     async fn write<T: Send + 'static>(
         &self,
@@ -452,22 +483,31 @@ impl Queue {
         }
     }
 
-    /// Runs one transaction off the async threads.
+    /// Runs one transaction: off the async thread when it waits for the disk or for another, else here,
+    /// since that takes less than to wake another thread.
     async fn try_write<T: Send + 'static>(
         &self,
         durability: Durability,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, QueueError> {
-        let connection = Arc::clone(&self.connection);
-        let ran = task::spawn_blocking(move || {
-            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            durability.asked_of(&connection)?;
-            let tx = connection.transaction()?;
+        let run = move |tx: Transaction<'_>| {
             let result = work(&tx)?;
             tx.commit()?;
             Ok(result)
+        };
+        let failed = |cause| QueueError::Sqlite { path: self.path.to_path_buf(), cause };
+        if !durability.waits()
+            && let Ok(mut connection) = self.connection.try_lock()
+            && let Ok(tx) = durability.begin(&mut connection, Duration::ZERO)
+        {
+            return run(tx).map_err(failed);
+        }
+        let connection = Arc::clone(&self.connection);
+        let ran = task::spawn_blocking(move || {
+            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            run(durability.begin(&mut connection, LOCK_TIMEOUT)?)
         });
-        ran.await?.map_err(|cause| QueueError::Sqlite { path: self.path.to_path_buf(), cause })
+        ran.await?.map_err(failed)
     }
 }
 
@@ -481,12 +521,23 @@ enum Durability {
 }
 
 impl Durability {
-    fn asked_of(self, connection: &Connection) -> rusqlite::Result<()> {
-        let level = match self {
-            Self::Now => "FULL",
-            Self::OfTheNext => "NORMAL",
-        };
-        connection.pragma_update(None, "synchronous", level)
+    fn waits(self) -> bool {
+        matches!(self, Self::Now)
+    }
+
+    /// Begins one that waits so long for another program's lock. To fold the log into the file is to wait
+    /// for the disk, too.
+    fn begin(
+        self,
+        connection: &mut Connection,
+        patience: Duration,
+    ) -> rusqlite::Result<Transaction<'_>> {
+        connection.busy_timeout(patience)?;
+        connection.execute_batch(match self {
+            Self::Now => "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000;",
+            Self::OfTheNext => "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;",
+        })?;
+        connection.transaction_with_behavior(TransactionBehavior::Immediate)
     }
 }
 

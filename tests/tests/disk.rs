@@ -434,6 +434,29 @@ async fn a_message_that_a_loss_of_power_takes_from_the_queue_is_handed_out_again
 }
 
 #[tokio::test]
+async fn an_outcome_that_a_loss_of_power_takes_after_the_relay_has_it_is_not_asked_for_again() {
+    let mut stage = PollerStage::start().await;
+    let mut visitor = stage.relay.visitor();
+    visitor.send("one").await;
+    let asked = stage.agent.next().await;
+    let files = [stage.queue.clone(), log_of(&stage.queue)];
+    let on_disk = files.each_ref().map(|file| std::fs::read(file).unwrap());
+    asked.reply("once");
+    assert_eq!(visitor.next_reply().await, "once");
+    stage.poller.signal(Signal::KILL);
+    stage.poller.end().await;
+    for (file, bytes) in files.iter().zip(on_disk) {
+        std::fs::write(file, bytes).unwrap();
+    }
+    std::fs::remove_file(beside(&stage.queue, "-shm")).unwrap();
+    stage.poller = PollerStage::poller(&stage.relay, &stage.agent, &stage.queue, &[]).await;
+    visitor.send("two").await;
+    assert_eq!(stage.agent.replies("and on").await.message, "two");
+    assert_eq!(visitor.next_reply().await, "and on");
+    assert!(!stage.agent.is_asked(), "the agent was asked twice");
+}
+
+#[tokio::test]
 async fn a_poller_that_cannot_open_its_queue_names_it() {
     let stage = PollerStage::start().await;
     let elsewhere = tempfile::tempdir().unwrap();
@@ -547,9 +570,13 @@ fn lock(file: &Path) -> Connection {
 }
 
 fn log_of(db: &Path) -> PathBuf {
-    let mut log = db.as_os_str().to_owned();
-    log.push("-wal");
-    log.into()
+    beside(db, "-wal")
+}
+
+fn beside(db: &Path, ending: &str) -> PathBuf {
+    let mut path = db.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
 }
 
 fn size(file: &Path) -> u64 {

@@ -20,8 +20,8 @@ const ANY_PORT: SocketAddr =
 /// What the tables of version 1 hold after some days of work: an answered message, one that was
 /// given up, one under a lease that ran out, and one that waits behind it.
 const ROWS_OF_VERSION_1: &str = r#"
-    INSERT INTO site (id, public_id, unanswered) VALUES
-        (1, 'default', 'Sorry, this message could not be answered. Please try again later.');
+    INSERT INTO site (id, public_id, unanswered, open_count) VALUES
+        (1, 'default', 'Sorry, this message could not be answered. Please try again later.', 2);
     INSERT INTO key VALUES (1, 'home', 1, zeroblob(32), 1000, 2000, NULL);
     INSERT INTO session
         (id, public_id, site, uid, created_at, last_active, message_count, response_count, ip_address,
