@@ -12,7 +12,8 @@ CREATE TABLE site (
     public_id  TEXT    NOT NULL UNIQUE,
     unanswered TEXT    NOT NULL,                  -- what visitors are told of a message that was given up
     session_count   INTEGER NOT NULL DEFAULT 0,   -- by the triggers below
-    open_count      INTEGER NOT NULL DEFAULT 0,   -- its rows of `inbox`, by the triggers below
+    open_count      INTEGER NOT NULL DEFAULT 0,   -- its rows of `inbox`; no trigger's, since that costs each
+                                                  -- row the copies of all pages that it changes
     day             INTEGER NOT NULL DEFAULT 0,   -- the day (UTC) of its latest message, in days since 1970
     day_count       INTEGER NOT NULL DEFAULT 0,   -- the messages of that day
     minute_whole_at INTEGER NOT NULL DEFAULT 0    -- when all of a minute's messages are allowed again; steady
@@ -128,13 +129,6 @@ CREATE TABLE inbox (
     cancelled  INTEGER NOT NULL DEFAULT 0,        -- leased, and the visitor wants no reply any more
     PRIMARY KEY (session, message)
 ) STRICT, WITHOUT ROWID;
-
-CREATE TRIGGER message_opened AFTER INSERT ON inbox BEGIN
-    UPDATE site SET open_count = open_count + 1 WHERE id = NEW.site;
-END;
-CREATE TRIGGER message_closed AFTER DELETE ON inbox BEGIN
-    UPDATE site SET open_count = open_count - 1 WHERE id = OLD.site;
-END;
 
 -- Leasing reads from the front of a site's part of this index and never past what it takes.
 CREATE INDEX inbox_by_visibility ON inbox (site, visible_at, message) WHERE visible_at IS NOT NULL;

@@ -3,8 +3,10 @@
 mod cli;
 
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread;
 
 use axum::http::Uri;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -14,6 +16,7 @@ use postern_host::{EX_CONFIG, signal};
 use postern_relay::config::{FileError, ServeArgs, SiteSettings};
 use postern_relay::{Server, script_line, secret};
 use postern_shared::SiteId;
+use tokio::runtime;
 use tracing::{error, info};
 
 /// The public half of Postern: keeps visitors' messages until a poller fetches them.
@@ -95,8 +98,20 @@ fn print_line(line: &str) -> ExitCode {
     }
 }
 
-#[tokio::main]
-async fn serve(args: ServeArgs, sites: Vec<SiteSettings>) -> ExitCode {
+/// One core is left to the store's writer, which is as busy as all calls together.
+fn serve(args: ServeArgs, sites: Vec<SiteSettings>) -> ExitCode {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = cores.saturating_sub(1).max(1);
+    match runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
+        Ok(runtime) => runtime.block_on(serve_until_ended(args, sites)),
+        Err(problem) => {
+            error!("the threads of the relay did not start: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn serve_until_ended(args: ServeArgs, sites: Vec<SiteSettings>) -> ExitCode {
     let config = match args.into_config(sites) {
         Ok(config) => config,
         Err(problem) => {

@@ -148,8 +148,12 @@ impl OpenStream {
 
     /// Reads what was stored; once all of it is told, so is what is not stored.
     async fn catch_up(&mut self) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let news = self.store.news(self.session, self.cursor, CATCH_UP, now).await?;
+        let (store, now) = (&self.store, self.clock.now());
+        let news = if self.caught_up {
+            store.latest_news(self.session, self.cursor, CATCH_UP, now).await?
+        } else {
+            store.news(self.session, self.cursor, CATCH_UP, now).await?
+        };
         let fits = fitting(news.entries.iter());
         self.caught_up = news.entries.len() < CATCH_UP as usize && news.entries.len() <= fits;
         for entry in news.entries.iter().take(fits) {

@@ -92,24 +92,16 @@ fn lease_batch(
 ) -> Result<Paged<OpenMessage>, StoreError> {
     let total = count(txn.conn, due, now)?;
     let sql = format!(
-        "UPDATE inbox
-         SET visible_at = :until, hidden_ms = :lease, attempts = attempts + 1,
-             lease_id = 'batch-' || lower(hex(randomblob(16)))
-         WHERE (session, message) IN (
-             SELECT session, message FROM inbox AS waiting WHERE {WAITS}
-             ORDER BY message LIMIT :limit)
-         RETURNING session, message, lease_id"
+        "SELECT session, message FROM inbox AS waiting WHERE {WAITS} ORDER BY message LIMIT :limit"
     );
-    let until = inbox::after(now, lease);
     let parameters = named_params! {
         ":site": due.site,
         ":now": now.steady_ms,
         ":max_attempts": due.max_attempts,
         ":limit": limit,
-        ":until": until,
-        ":lease": inbox::millis(lease),
     };
-    let leased = inbox::take(txn, &sql, parameters, until)?;
+    let found = inbox::find(txn.conn, &sql, parameters)?;
+    let leased = inbox::take(txn, found, "batch-", lease, now)?;
     Ok(Paged { rows: leased.into_iter().map(|leased| leased.message).collect(), total })
 }
 
@@ -146,7 +138,7 @@ fn answer(txn: &mut Txn<'_>, mut reply: NewReply, now: Now) -> Result<MessageId,
         named.map_or_else(|| oldest_leased(txn.conn, session), |named| Ok(Some(named)))?;
     match reply.answers {
         Some(message) => match inbox::find_in_session(txn.conn, message, session) {
-            Ok(_) => inbox::dequeue(txn, session, message, now)?,
+            Ok(open) => inbox::dequeue(txn, (open.site, session, message), now)?,
             Err(refused @ StoreError::AlreadyAnswered) => {
                 return same_answer(txn.conn, session, &reply)?.ok_or(refused);
             }

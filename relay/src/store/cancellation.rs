@@ -7,7 +7,7 @@ use postern_shared::visitor::Role;
 
 use super::drafts::Drafts;
 use super::writer::Txn;
-use super::{Now, SessionKey, Store, StoreError, inbox, outbox, rows};
+use super::{Now, SessionKey, SiteKey, Store, StoreError, inbox, outbox, rows};
 use crate::secret::SecretHash;
 
 impl Store {
@@ -38,7 +38,7 @@ fn cancel(
     let holder = rows::token_holder(txn.conn, token)?;
     let open = inbox::find_in_session(txn.conn, message, holder.key)?;
     if !open.is_leased(now) {
-        return stop(txn, holder.key, message, &drafts.text(message), now);
+        return stop(txn, (open.site, holder.key, message), &drafts.text(message), now);
     }
     let sql = "UPDATE inbox SET cancelled = 1 WHERE session = ?1 AND message = ?2";
     txn.conn.prepare_cached(sql)?.execute((holder.key, message.0))?;
@@ -50,12 +50,11 @@ fn cancel(
 /// Takes a cancelled message out of the inbox; what was written stays as its reply.
 pub(super) fn stop(
     txn: &mut Txn<'_>,
-    session: SessionKey,
-    message: MessageId,
+    (site, session, message): (SiteKey, SessionKey, MessageId),
     written: &str,
     now: Now,
 ) -> Result<(), StoreError> {
-    inbox::dequeue(txn, session, message, now)?;
+    inbox::dequeue(txn, (site, session, message), now)?;
     let sql = "INSERT INTO message (session, role, text, answers, at, stopped)
                VALUES (?1, ?2, ?3, ?4, ?5, 1)";
     let role = rows::role_number(Role::Agent);

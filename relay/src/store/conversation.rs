@@ -83,6 +83,20 @@ impl Store {
         self.readers.run(move |conn| news(conn, session, cursor, limit, now)).await
     }
 
+    /// The same right after something was stored in the session.
+    ///
+    /// # Errors
+    /// As [`Store::news`].
+    pub async fn latest_news(
+        &self,
+        session: SessionKey,
+        cursor: Cursor,
+        limit: u32,
+        now: Now,
+    ) -> Result<News, StoreError> {
+        self.readers.run_here(move |conn| news(conn, session, cursor, limit, now)).await
+    }
+
     /// Where to begin so as to see everything stored at or after a moment.
     ///
     /// # Errors

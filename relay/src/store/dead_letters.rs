@@ -6,7 +6,7 @@ use postern_shared::MessageId;
 use postern_shared::operator::{DeadLetter, DeadLetterDetail};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{Page, Paged, SessionKey, SiteKey, Store, StoreError, rows};
+use super::{Page, Paged, SessionKey, SiteKey, Store, StoreError, quota, rows};
 
 /// When a requeued message is visible from: always, on whichever clock the relay runs. The command
 /// line does not know that clock.
@@ -118,20 +118,20 @@ pub(crate) struct Requeued {
 /// one is with an agent, and a session never has two.
 pub(crate) fn requeue(conn: &Connection, message: MessageId) -> Result<Requeued, StoreError> {
     let session = remove(conn, message)?;
-    let sql = "INSERT INTO inbox (session, message, site)
-               SELECT id, ?2, site FROM session WHERE id = ?1";
-    conn.prepare_cached(sql)?.execute((session, message.0))?;
+    let sql = "SELECT site FROM session WHERE id = ?1";
+    let site = conn.prepare_cached(sql)?.query_row([session], |row| row.get(0))?;
+    let sql = "INSERT INTO inbox (session, message, site) VALUES (?1, ?2, ?3)";
+    conn.prepare_cached(sql)?.execute((session, message.0, site))?;
+    quota::count_open(conn, site, 1)?;
     let sql = "UPDATE inbox SET visible_at = NULL
                WHERE session = ?1 AND message > ?2 AND visible_at IS NOT NULL AND lease_id IS NULL";
     conn.prepare_cached(sql)?.execute((session, message.0))?;
     let sql = "UPDATE inbox SET visible_at = ?2
                WHERE session = ?1 AND message = (SELECT min(message) FROM inbox WHERE session = ?1)
                AND NOT EXISTS (
-                   SELECT 1 FROM inbox WHERE session = ?1 AND visible_at IS NOT NULL)
-               RETURNING site";
-    let mut promote = conn.prepare_cached(sql)?;
-    let leasable_in = promote.query_row((session, VISIBLE_ALWAYS), |row| row.get(0)).optional()?;
-    Ok(Requeued { session, leasable_in })
+                   SELECT 1 FROM inbox WHERE session = ?1 AND visible_at IS NOT NULL)";
+    let promoted = conn.prepare_cached(sql)?.execute((session, VISIBLE_ALWAYS))?;
+    Ok(Requeued { session, leasable_in: (promoted > 0).then_some(site) })
 }
 
 /// Takes a message off the dead letters; what was said stays. Returns its session.

@@ -47,7 +47,8 @@ fn expire(
     let mut dead_letters = 0;
     for (message, open, error) in &over {
         if open.cancelled {
-            cancellation::stop(txn, open.session, *message, &drafts.text(*message), now)?;
+            let stopped = (open.site, open.session, *message);
+            cancellation::stop(txn, stopped, &drafts.text(*message), now)?;
             continue;
         }
         let error =

@@ -129,7 +129,8 @@ impl Store {
             let Wanted { limit, lease, max_attempts, .. } = *wanted;
             let store = self.clone();
             let mut lease =
-                async move { store.lease(site, limit, lease, max_attempts, now).await }.boxed();
+                async move { store.lease_stored(site, limit, lease, max_attempts, now).await }
+                    .boxed();
             match (&mut lease).now_or_never() {
                 Some(refused) => UnderWay(future::ready(refused).boxed()),
                 None => UnderWay(lease),

@@ -13,6 +13,7 @@ use super::rows::{FILES, JOIN_VISITOR, VISITOR};
 use super::writer::Txn;
 use super::{Now, OpenMessage, Page, Paged, SessionKey, SiteKey, Store, StoreError};
 use super::{cancellation, rows};
+use crate::secret::random_bytes;
 
 /// The longest error text that is kept, in characters.
 const MAX_ERROR_CHARS: usize = 1_000;
@@ -86,7 +87,26 @@ impl Store {
         max_attempts: u32,
         now: Now,
     ) -> Result<Vec<Leased>, StoreError> {
-        self.writer.run(move |txn| lease_visible(txn, site, limit, lease, max_attempts, now)).await
+        // Most calls find nothing, and a look takes less than a turn in the writer's queue.
+        let look = move |conn: &Connection| is_any_visible(conn, site, max_attempts, now);
+        if !self.readers.run_here(look).await? {
+            return Ok(Vec::new());
+        }
+        self.lease_stored(site, limit, lease, max_attempts, now).await
+    }
+
+    /// The same in the writer's turn, behind everything that is queued for it.
+    pub(super) async fn lease_stored(
+        &self,
+        site: SiteKey,
+        limit: u32,
+        lease: Duration,
+        max_attempts: u32,
+        now: Now,
+    ) -> Result<Vec<Leased>, StoreError> {
+        let work =
+            move |txn: &mut Txn<'_>| lease_visible(txn, site, limit, lease, max_attempts, now);
+        self.writer.run_checked(work).await
     }
 
     /// Keeps a lease: it runs out `lease` from now.
@@ -101,7 +121,7 @@ impl Store {
         lease: Duration,
         now: Now,
     ) -> Result<Kept, StoreError> {
-        self.writer.run(move |txn| keep(txn, message, &lease_id, lease, now)).await
+        self.writer.run_checked(move |txn| keep(txn, message, &lease_id, lease, now)).await
     }
 
     /// Whether the visitor wants no reply any more to a message under this lease.
@@ -180,6 +200,7 @@ pub(super) fn enqueue(
     let visible_at = is_next.then_some(now.steady_ms);
     let sql = "INSERT INTO inbox (site, session, message, visible_at) VALUES (?1, ?2, ?3, ?4)";
     txn.conn.prepare_cached(sql)?.execute((site, session, message.0, visible_at))?;
+    txn.opened.push((site, 1));
     if is_next {
         txn.changes.inboxes.insert(site);
     }
@@ -189,28 +210,24 @@ pub(super) fn enqueue(
 /// Takes a message out of the inbox and makes the next of its session visible.
 pub(super) fn dequeue(
     txn: &mut Txn<'_>,
-    session: SessionKey,
-    message: MessageId,
+    (site, session, message): (SiteKey, SessionKey, MessageId),
     now: Now,
 ) -> Result<(), StoreError> {
     let sql = "DELETE FROM inbox WHERE session = ?1 AND message = ?2";
     txn.conn.prepare_cached(sql)?.execute((session, message.0))?;
+    txn.opened.push((site, -1));
     txn.changes.leases_ended.push(message);
     let sql = "UPDATE inbox SET visible_at = ?2, hidden_ms = 0
                WHERE session = ?1 AND message = (SELECT min(message) FROM inbox WHERE session = ?1)
                AND NOT EXISTS (
-                   SELECT 1 FROM inbox WHERE session = ?1 AND visible_at IS NOT NULL)
-               RETURNING site";
-    let mut promote = txn.conn.prepare_cached(sql)?;
-    let promoted = promote.query_row((session, now.steady_ms), |row| row.get(0)).optional()?;
-    // One that a batch took may have waited for this one with its lease run out.
-    let sql = "SELECT site FROM inbox WHERE session = ?1 AND visible_at <= ?2 LIMIT 1";
-    let mut visible = txn.conn.prepare_cached(sql)?;
-    let next = match promoted {
-        Some(site) => Some(site),
-        None => visible.query_row((session, now.steady_ms), |row| row.get(0)).optional()?,
-    };
-    txn.changes.inboxes.extend::<Option<SiteKey>>(next);
+                   SELECT 1 FROM inbox WHERE session = ?1 AND visible_at IS NOT NULL)";
+    txn.conn.prepare_cached(sql)?.execute((session, now.steady_ms))?;
+    // That one, or one that a batch took: it may have waited for this one with its lease run out.
+    let sql = "SELECT EXISTS (SELECT 1 FROM inbox WHERE session = ?1 AND visible_at <= ?2)";
+    let visible = (session, now.steady_ms);
+    if txn.conn.prepare_cached(sql)?.query_row(visible, |row| row.get(0))? {
+        txn.changes.inboxes.insert(site);
+    }
     Ok(())
 }
 
@@ -281,6 +298,27 @@ fn why_not_open(conn: &Connection, message: MessageId) -> Result<StoreError, Sto
     })
 }
 
+/// The rows of `inbox AS next` that may be leased. Of the messages that a batch took, several of one
+/// session may be visible: those behind another wait for it.
+const LEASABLE: &str = "next.site = :site AND next.visible_at <= :now
+    AND next.attempts < :max_attempts AND NOT next.cancelled
+    AND (coalesce(next.lease_id NOT GLOB 'batch-*', 1) OR NOT EXISTS (
+        SELECT 1 FROM inbox AS other WHERE other.session = next.session
+        AND (other.visible_at > :now OR (
+            other.visible_at IS NOT NULL AND other.message < next.message))))";
+
+fn is_any_visible(
+    conn: &Connection,
+    site: SiteKey,
+    max_attempts: u32,
+    now: Now,
+) -> Result<bool, StoreError> {
+    let sql = format!("SELECT EXISTS (SELECT 1 FROM inbox AS next WHERE {LEASABLE})");
+    let parameters =
+        named_params! { ":site": site, ":max_attempts": max_attempts, ":now": now.steady_ms };
+    Ok(conn.prepare_cached(&sql)?.query_row(parameters, |row| row.get(0))?)
+}
+
 fn lease_visible(
     txn: &mut Txn<'_>,
     site: SiteKey,
@@ -289,70 +327,69 @@ fn lease_visible(
     max_attempts: u32,
     now: Now,
 ) -> Result<Vec<Leased>, StoreError> {
-    // Of the messages that a batch took, several of one session may be visible: those behind another
-    // wait for it.
-    let sql = "UPDATE inbox
-               SET visible_at = :until, hidden_ms = :lease, attempts = attempts + 1, lease_id = lower(hex(randomblob(16)))
-               WHERE (session, message) IN (
-                   SELECT session, message FROM inbox AS next
-                   WHERE site = :site AND visible_at <= :now AND attempts < :max_attempts AND NOT cancelled
-                   AND (coalesce(lease_id NOT GLOB 'batch-*', 1) OR NOT EXISTS (
-                       SELECT 1 FROM inbox AS other WHERE other.session = next.session
-                       AND (other.visible_at > :now OR (
-                           other.visible_at IS NOT NULL AND other.message < next.message))))
-                   ORDER BY visible_at, message LIMIT :limit)
-               RETURNING session, message, lease_id";
-    let until = after(now, lease);
+    let sql = format!(
+        "SELECT session, message FROM inbox AS next WHERE {LEASABLE}
+         ORDER BY visible_at, message LIMIT :limit"
+    );
     let parameters = named_params! {
         ":site": site,
-        ":until": until,
-        ":lease": millis(lease),
-        ":now": now.steady_ms,
         ":max_attempts": max_attempts,
+        ":now": now.steady_ms,
         ":limit": limit,
     };
-    take(txn, sql, parameters, until)
+    let found = find(txn.conn, &sql, parameters)?;
+    take(txn, found, "", lease, now)
 }
 
-/// Leases what a statement says, until a moment on the steady clock; the statement returns `session`,
-/// `message` and `lease_id`.
-pub(super) fn take(
-    txn: &mut Txn<'_>,
+/// The `session` and `message` of the rows that a query names.
+pub(super) fn find(
+    conn: &Connection,
     sql: &str,
     parameters: &[(&str, &dyn ToSql)],
-    until: i64,
-) -> Result<Vec<Leased>, StoreError> {
-    let taken: Vec<(SessionKey, i64, String)> = txn
-        .conn
+) -> Result<Vec<(SessionKey, MessageId)>, StoreError> {
+    let found = conn
         .prepare_cached(sql)?
-        .query_map(parameters, |row| {
-            Ok((row.get("session")?, row.get("message")?, row.get("lease_id")?))
-        })?
+        .query_map(parameters, |row| Ok((row.get("session")?, MessageId(row.get("message")?))))?
         .collect::<rusqlite::Result<_>>()?;
-    if !taken.is_empty() {
+    Ok(found)
+}
+
+/// Leases these messages, each under an id that begins so; returns them in their order.
+pub(super) fn take(
+    txn: &mut Txn<'_>,
+    found: Vec<(SessionKey, MessageId)>,
+    id_prefix: &str,
+    lease: Duration,
+    now: Now,
+) -> Result<Vec<Leased>, StoreError> {
+    let sql =
+        "UPDATE inbox SET visible_at = ?3, hidden_ms = ?4, attempts = attempts + 1, lease_id = ?5
+               WHERE session = ?1 AND message = ?2";
+    let (until, hidden_ms) = (after(now, lease), millis(lease));
+    let mut leased = Vec::with_capacity(found.len());
+    for (session, message) in found {
+        let id = format!("{id_prefix}{:032x}", u128::from_be_bytes(random_bytes()));
+        let row = (session, message.0, until, hidden_ms, &id);
+        txn.conn.prepare_cached(sql)?.execute(row)?;
         txn.changes.deadline_ms = Some(until);
-    }
-    let mut leased = Vec::with_capacity(taken.len());
-    for (session, message, lease_id) in taken {
         txn.changes.sessions.push(session);
-        txn.changes.leases_ended.push(MessageId(message));
-        let lease = lease_id.try_into().map_err(|_| FromSqlError::InvalidType);
+        txn.changes.leases_ended.push(message);
+        let lease = LeaseId::try_from(id).map_err(|_| FromSqlError::InvalidType);
         let lease = lease.map_err(rusqlite::Error::from)?;
         leased.push(Leased { message: read_open(txn.conn, message)?, lease });
     }
-    // UPDATE … RETURNING promises no order.
     leased.sort_by_key(|leased| leased.message.id);
     Ok(leased)
 }
 
-fn read_open(conn: &Connection, message: i64) -> Result<OpenMessage, StoreError> {
+fn read_open(conn: &Connection, message: MessageId) -> Result<OpenMessage, StoreError> {
     let sql = format!(
         "SELECT message.*, {FILES}, {VISITOR}, session.public_id, session.uid, attempts FROM message
          JOIN session ON session.id = message.session {JOIN_VISITOR}
          JOIN inbox ON inbox.session = message.session AND inbox.message = message.id
          WHERE message.id = ?1"
     );
-    Ok(conn.prepare_cached(&sql)?.query_row([message], open_message)?)
+    Ok(conn.prepare_cached(&sql)?.query_row([message.0], open_message)?)
 }
 
 fn open_message(row: &Row<'_>) -> rusqlite::Result<OpenMessage> {
@@ -401,7 +438,7 @@ fn give_back(
 ) -> Result<bool, StoreError> {
     let open = find_open(txn.conn, message, Some(lease_id), now)?;
     if open.cancelled {
-        cancellation::stop(txn, open.session, message, &drafts.text(message), now)?;
+        cancellation::stop(txn, (open.site, open.session, message), &drafts.text(message), now)?;
         return Ok(false);
     }
     let error: String = nack.error.chars().take(MAX_ERROR_CHARS).collect();
@@ -440,7 +477,7 @@ pub(super) fn dead_letter(
         error,
         now.wall_ms,
     ))?;
-    dequeue(txn, open.session, message, now)?;
+    dequeue(txn, (open.site, open.session, message), now)?;
     let sql = "INSERT INTO message (session, role, text, answers, at)
                SELECT ?1, ?2, unanswered, ?3, ?4 FROM site WHERE id = ?5";
     let role = rows::role_number(Role::System);

@@ -40,7 +40,10 @@ impl Store {
     /// [`StoreError::UnknownSession`], [`StoreError::ForeignMessage`],
     /// [`StoreError::IdempotencyMismatch`], or as [`Store::extend`]; then nothing is stored.
     pub async fn post_reply(&self, reply: NewReply, now: Now) -> Result<MessageId, StoreError> {
-        self.writer.run(move |txn| post(txn, &reply, now)).await
+        // Files are looked for last.
+        let checks_first = reply.files.is_empty();
+        let work = move |txn: &mut Txn<'_>| post(txn, &reply, now);
+        if checks_first { self.writer.run_checked(work).await } else { self.writer.run(work).await }
     }
 }
 
@@ -54,7 +57,7 @@ fn post(txn: &mut Txn<'_>, reply: &NewReply, now: Now) -> Result<MessageId, Stor
         if open.session != session {
             return Err(StoreError::ForeignMessage);
         }
-        inbox::dequeue(txn, session, message, now)?;
+        inbox::dequeue(txn, (open.site, session, message), now)?;
     }
     let id = insert(txn.conn, session, reply, now)?;
     txn.changes.sessions.push(session);

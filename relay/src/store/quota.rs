@@ -21,7 +21,7 @@ pub(super) struct Used {
     pub(super) site: SiteKey,
     /// As far as anybody wants to know: it is not counted beyond the limit.
     pub(super) session_open: u32,
-    site_open: u32,
+    site_open: i64,
     of_session: SessionUse,
     of_site: SiteUse,
 }
@@ -42,14 +42,29 @@ pub(super) struct SiteUse {
     day_count: u32,
 }
 
-/// What the messages of one commit make of their sites' limits; written once, by [`note`].
+/// What the jobs of one commit make of their sites' rows; written once, by [`note`].
 #[derive(Default)]
-pub(super) struct SitesUse(HashMap<SiteKey, SiteUse>);
+pub(super) struct SitesUse {
+    used: HashMap<SiteKey, SiteUse>,
+    /// How many more messages are open than the row says.
+    opened: HashMap<SiteKey, i64>,
+}
 
 impl SitesUse {
-    /// Keeps what a message has made of its site's.
-    pub(super) fn keep(&mut self, one: Option<(SiteKey, SiteUse)>) {
-        self.0.extend(one);
+    /// Keeps what a job has made of its site's limits, and how many messages it opened and closed.
+    pub(super) fn keep(
+        &mut self,
+        used: Option<(SiteKey, SiteUse)>,
+        opened: impl IntoIterator<Item = (SiteKey, i64)>,
+    ) {
+        self.used.extend(used);
+        for (site, more) in opened {
+            *self.opened.entry(site).or_default() += more;
+        }
+    }
+
+    fn opened(&self, site: SiteKey) -> i64 {
+        self.opened.get(&site).copied().unwrap_or_default()
     }
 }
 
@@ -101,7 +116,7 @@ pub(super) fn take_session(
     let max = allowance.site.site_sessions;
     if max > 0 {
         let sql = "SELECT session_count FROM site WHERE id = ?1";
-        let count: u32 = conn.prepare_cached(sql)?.query_row([site], |row| row.get(0))?;
+        let count: i64 = conn.prepare_cached(sql)?.query_row([site], |row| row.get(0))?;
         check_count(Limit::SiteSessions, count, max, SITE_FORGETS)?;
     }
     Ok(allowance.take_session()?)
@@ -131,12 +146,12 @@ pub(super) fn used(
         Ok(Used {
             site,
             session_open: row.get("session_open")?,
-            site_open: row.get("open_count")?,
+            site_open: row.get::<_, i64>("open_count")? + txn.sites_use.opened(site),
             of_session: SessionUse {
                 minute_whole_at: row.get("minute_whole_at")?,
                 day_whole_at: row.get("day_whole_at")?,
             },
-            of_site: txn.sites_use.0.get(&site).copied().unwrap_or(stored),
+            of_site: txn.sites_use.used.get(&site).copied().unwrap_or(stored),
         })
     })?)
 }
@@ -149,17 +164,17 @@ impl SiteUse {
 
 fn check_open(used: &Used, limits: &SiteLimits) -> Result<(), Exceeded> {
     let (of_session, of_site) = (limits.session_open_messages, limits.site_open_messages);
-    check_count(Limit::SessionOpenMessages, used.session_open, of_session, SESSION_OPENS)?;
+    check_count(Limit::SessionOpenMessages, used.session_open.into(), of_session, SESSION_OPENS)?;
     check_count(Limit::SiteOpenMessages, used.site_open, of_site, SITE_OPENS)
 }
 
 fn check_count(
     limit: Limit,
-    count: u32,
+    count: i64,
     quota: u32,
     retry_after: Duration,
 ) -> Result<(), Exceeded> {
-    if quota > 0 && count >= quota {
+    if quota > 0 && count >= i64::from(quota) {
         return Err(Exceeded { limit, quota, window: None, retry_after });
     }
     Ok(())
@@ -202,13 +217,23 @@ fn take(
     Ok(whole_at)
 }
 
-/// Writes down what sites have used up.
+/// Writes down what sites have used up, and how many of their messages are open.
 pub(super) fn note(conn: &Connection, sites: &SitesUse) -> rusqlite::Result<()> {
     let sql = "UPDATE site SET minute_whole_at = ?2, day = ?3, day_count = ?4 WHERE id = ?1";
-    for (site, used) in &sites.0 {
+    for (site, used) in &sites.used {
         let row = (site, used.minute_whole_at, used.day, used.day_count);
         conn.prepare_cached(sql)?.execute(row)?;
     }
+    for (site, more) in &sites.opened {
+        count_open(conn, *site, *more)?;
+    }
+    Ok(())
+}
+
+/// Counts messages that were put into the inbox, or, below zero, taken out.
+pub(super) fn count_open(conn: &Connection, site: SiteKey, more: i64) -> rusqlite::Result<()> {
+    let sql = "UPDATE site SET open_count = open_count + ?2 WHERE id = ?1";
+    conn.prepare_cached(sql)?.execute((site, more))?;
     Ok(())
 }
 

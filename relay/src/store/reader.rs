@@ -54,13 +54,32 @@ impl Readers {
         query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let free = Arc::clone(&self.free).acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        let pool = self.pool.clone();
+        let readers = self.clone();
         let ran = task::spawn_blocking(move || {
             let _free = free;
-            let connection = pool.get().map_err(|e| StoreError::Unavailable(e.to_string()))?;
-            query(&connection)
+            readers.query(query)
         });
-        let result = ran.await.map_err(|e| StoreError::Broken(e.to_string()))?;
+        ran.await.map_err(|e| StoreError::Broken(e.to_string()))?
+    }
+
+    /// Runs a query of a few rows that were just written, and so lie in memory: where its caller runs,
+    /// since another thread would take longer to wake than the rows to read.
+    pub(super) async fn run_here<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match self.free.try_acquire() {
+            Ok(_free) => self.query(query),
+            Err(_) => self.run(query).await,
+        }
+    }
+
+    fn query<T>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let connection = self.pool.get().map_err(|e| StoreError::Unavailable(e.to_string()));
+        let result = connection.and_then(|connection| query(&connection));
         if let Err(StoreError::Unavailable(cause)) = &result {
             warn!(error = %cause, "a query failed; its caller is told to come back");
         }

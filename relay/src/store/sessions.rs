@@ -84,7 +84,7 @@ impl Store {
         fresh: FreshSession,
         now: Now,
     ) -> Result<Accepted, StoreError> {
-        self.writer.run(move |txn| accept(txn, &message, fresh, now)).await
+        self.writer.run_checked(move |txn| accept(txn, &message, fresh, now)).await
     }
 
     /// Revokes every token of a session and ends its open streams. Its conversation stays.
@@ -128,8 +128,22 @@ fn accept(
     if let Some(holder) = &holder
         && message.session.as_ref() == Some(&holder.id)
     {
-        return accept_in(txn, message, holder, fresh.uid, now);
+        // The visitor's identity is written before a repeat is looked for, and files are looked for last.
+        let checks_first = message.identity.verified.is_none() && message.files.is_empty();
+        let work = |txn: &mut Txn<'_>| accept_in(txn, message, holder, fresh.uid, now);
+        return if checks_first { work(txn) } else { txn.undoing(work) };
     }
+    txn.undoing(|txn| accept_opening(txn, message, holder, fresh, now))
+}
+
+/// Stores a message that opens a session, or did so before.
+fn accept_opening(
+    txn: &mut Txn<'_>,
+    message: &NewMessage,
+    holder: Option<SessionRef>,
+    fresh: FreshSession,
+    now: Now,
+) -> Result<Accepted, StoreError> {
     if let Some(opened) = opening::find_opened(txn.conn, message.site, message.idempotency)? {
         return repeat_opening(txn, message, opened, &fresh, now);
     }

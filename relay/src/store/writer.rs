@@ -1,9 +1,11 @@
 //! The writer thread: the only connection that writes, and the group commit.
 //!
-//! Jobs that queue up while a commit syncs share the next one, so a lone request waits for nobody
-//! and a crowd shares one sync. Each job runs in its own savepoint: one that fails takes no other
-//! with it. Callers are answered, and waiters woken, after the commit.
+//! Jobs that come before a commit begins to sync share it, and the rest the next one, so a lone request
+//! waits for nobody and a crowd shares one sync. A job that fails takes no other with it: it runs in a savepoint of its
+//! own, or has checked all there is to check before it writes. Callers are answered, and waiters woken,
+//! after the commit.
 
+use std::iter;
 use std::thread;
 
 use postern_host::fault;
@@ -27,6 +29,10 @@ const LEFT_BY_VISITORS: usize = 512;
 /// The most writes that share a commit.
 const BATCH: usize = 256;
 
+/// How few writes are so few that those which come while they run still join them, such as the lease
+/// right behind a message. Of a crowd, half runs while the other half syncs.
+const ALONE: usize = 16;
+
 /// Statements kept prepared; more than the store has.
 const STATEMENTS: usize = 64;
 
@@ -36,18 +42,40 @@ pub(super) struct Txn<'a> {
     /// What the jobs before it, of the same commit, made of their sites' limits.
     pub(super) sites_use: &'a SitesUse,
     pub(super) site_use: Option<(SiteKey, SiteUse)>,
+    /// How many messages it put into sites' inboxes, or, below zero, took out.
+    pub(super) opened: Vec<(SiteKey, i64)>,
     pub(super) changes: Changes,
+    /// How many rows it wrote and took back.
+    undone: u64,
 }
 
 impl<'a> Txn<'a> {
     fn new(conn: &'a Connection, sites_use: &'a SitesUse) -> Self {
-        Self { conn, sites_use, site_use: None, changes: Changes::default() }
+        let (site_use, opened, changes) = (None, Vec::new(), Changes::default());
+        Self { conn, sites_use, site_use, opened, changes, undone: 0 }
+    }
+
+    /// Runs the part of a job that may fail after it has written; its failure is the job's.
+    pub(super) fn undoing<T>(
+        &mut self,
+        work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.conn.prepare_cached("SAVEPOINT job")?.execute([])?;
+        let before = self.conn.total_changes();
+        let result = work(self);
+        if result.is_err() {
+            self.conn.prepare_cached("ROLLBACK TO job")?.execute([])?;
+            self.undone += self.conn.total_changes() - before;
+        }
+        self.conn.prepare_cached("RELEASE job")?.execute([])?;
+        result
     }
 }
 
 /// One caller's write, from the queue to its answer.
 trait Job: Send {
-    fn run(&mut self, txn: &mut Txn<'_>);
+    /// Runs it; tells whether it could be.
+    fn run(&mut self, txn: &mut Txn<'_>) -> bool;
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
@@ -62,8 +90,9 @@ where
     T: Send,
     F: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send,
 {
-    fn run(&mut self, txn: &mut Txn<'_>) {
-        self.result = self.work.take().map(|work| in_savepoint(txn, work));
+    fn run(&mut self, txn: &mut Txn<'_>) -> bool {
+        self.result = self.work.take().map(|work| work(txn));
+        matches!(self.result, Some(Ok(_)))
     }
 
     fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
@@ -120,6 +149,15 @@ impl Writer {
         &self,
         work: impl FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.run_checked(|txn| txn.undoing(work)).await
+    }
+
+    /// The same for work that fails before its first write, if at all: a savepoint takes a copy of each
+    /// page that is written to. If it fails later, nothing of its whole commit is kept.
+    pub(super) async fn run_checked<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Write { work: Some(work), result: None, reply });
         self.commands.try_send(Command::Run(job)).map_err(|refused| match refused {
@@ -146,17 +184,22 @@ fn write_until_closed(
     announcer: &Announcer,
     runtime: &Handle,
 ) {
-    let mut batch = Vec::with_capacity(BATCH);
-    let mut open = true;
-    while open && queue.blocking_recv_many(&mut batch, BATCH) > 0 {
-        let mut jobs = take_jobs(&mut batch, &mut open);
-        let committed = run_jobs(&mut connection, &mut jobs);
+    let mut is_open = true;
+    while is_open {
+        let Some(Command::Run(first)) = queue.blocking_recv() else { break };
+        let mut come = || match queue.try_recv().ok()? {
+            Command::Run(job) => Some(job),
+            Command::Close => {
+                is_open = false;
+                None
+            }
+        };
+        let mut jobs = vec![first];
+        jobs.extend(iter::from_fn(&mut come).take(BATCH - 1));
+        let committed = run_jobs(&mut connection, &mut jobs, &mut come);
         if committed.as_ref().is_err_and(is_locked) {
             // Whoever has queued up meanwhile waited for the lock as well: nobody waits for it twice.
-            while let Ok(command) = queue.try_recv() {
-                batch.push(command);
-            }
-            jobs.append(&mut take_jobs(&mut batch, &mut open));
+            jobs.extend(iter::from_fn(come));
         }
         match committed {
             Ok(changes) => {
@@ -171,17 +214,6 @@ fn write_until_closed(
     if let Err(cause) = folded {
         debug!(error = %cause, "the log was left for the next start to fold in");
     }
-}
-
-fn take_jobs(commands: &mut Vec<Command>, open: &mut bool) -> Vec<Box<dyn Job>> {
-    let mut jobs = Vec::with_capacity(commands.len());
-    for command in commands.drain(..) {
-        match command {
-            Command::Run(job) => jobs.push(job),
-            Command::Close => *open = false,
-        }
-    }
-    jobs
 }
 
 /// Tells everyone that their write is on disk. To wake a task from out here costs a system call; so the
@@ -204,19 +236,34 @@ fn is_locked(cause: &rusqlite::Error) -> bool {
     cause.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
 }
 
-/// Runs the jobs in one transaction and commits it.
-fn run_jobs(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> rusqlite::Result<Changes> {
+/// Runs the jobs, and those that come meanwhile, in one transaction and commits it.
+fn run_jobs(
+    connection: &mut Connection,
+    jobs: &mut Vec<Box<dyn Job>>,
+    come: &mut impl FnMut() -> Option<Box<dyn Job>>,
+) -> rusqlite::Result<Changes> {
     let (mut changes, mut sites_use) = (Changes::default(), SitesUse::default());
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for job in jobs {
+    let mut next = 0;
+    loop {
+        if next == jobs.len() && next < ALONE {
+            jobs.extend(come());
+        }
+        let Some(job) = jobs.get_mut(next) else { break };
+        next += 1;
+        let before = transaction.total_changes();
         let mut txn = Txn::new(&transaction, &sites_use);
-        job.run(&mut txn);
-        let (of_job, site_use) = (txn.changes, txn.site_use);
-        changes.merge(of_job);
-        sites_use.keep(site_use);
+        let done = job.run(&mut txn);
+        let Txn { changes: of_job, site_use, opened, undone, .. } = txn;
         // A full disk rolls everything back by itself; what follows must not run outside.
         if transaction.is_autocommit() {
-            return Err(rolled_back());
+            return Err(aborted("the database rolled the transaction back"));
+        }
+        if done {
+            changes.merge(of_job);
+            sites_use.keep(site_use, opened);
+        } else if transaction.total_changes() - before != undone {
+            return Err(aborted("a write failed halfway"));
         }
     }
     quota::note(&transaction, &sites_use)?;
@@ -226,22 +273,7 @@ fn run_jobs(connection: &mut Connection, jobs: &mut [Box<dyn Job>]) -> rusqlite:
     Ok(changes)
 }
 
-fn rolled_back() -> rusqlite::Error {
-    let full = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_FULL);
-    rusqlite::Error::SqliteFailure(full, Some("the database rolled the transaction back".into()))
-}
-
-/// Runs one job so that its failure undoes its own writes, and wakes nobody.
-fn in_savepoint<T>(
-    txn: &mut Txn<'_>,
-    work: impl FnOnce(&mut Txn<'_>) -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    txn.conn.prepare_cached("SAVEPOINT job")?.execute([])?;
-    let result = work(txn);
-    if result.is_err() {
-        *txn = Txn::new(txn.conn, txn.sites_use);
-        txn.conn.prepare_cached("ROLLBACK TO job")?.execute([])?;
-    }
-    txn.conn.prepare_cached("RELEASE job")?.execute([])?;
-    result
+fn aborted(why: &str) -> rusqlite::Error {
+    let abort = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT);
+    rusqlite::Error::SqliteFailure(abort, Some(why.into()))
 }
