@@ -62,6 +62,7 @@ CREATE TABLE session (
     ip_address     TEXT,
     metadata       TEXT,                          -- JSON object that came with the first message
     opening_key    BLOB,                          -- hash of the idempotency key that opened it
+    keys           BLOB    NOT NULL DEFAULT x'',  -- its latest idempotency keys, as in `earlier_keys`
     minute_whole_at INTEGER NOT NULL DEFAULT 0,   -- as for a site
     day_whole_at    INTEGER NOT NULL DEFAULT 0    -- when all of a day's messages are allowed again; steady
 ) STRICT;
@@ -86,6 +87,17 @@ CREATE TABLE session_token (
 
 CREATE INDEX session_token_by_session ON session_token (session);
 
+-- The idempotency keys that were used in a session, eight bytes of each one's hash, to know a repeat by. No
+-- index of messages, since that costs each message a page of its own: with a million stored, as much as
+-- all else of it. The latest 32 are in the session's row, which each message changes anyway, and go here
+-- when there are more: the keys of the entries from the row before on and under `number`.
+CREATE TABLE earlier_keys (
+    session INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
+    number  INTEGER NOT NULL,
+    keys    BLOB    NOT NULL,
+    PRIMARY KEY (session, number)
+) STRICT, WITHOUT ROWID;
+
 -- Everything that was said, in the order it was stored; rows are only ever added. The id is also
 -- the cursor, so it must never be used twice: AUTOINCREMENT.
 CREATE TABLE message (
@@ -97,17 +109,13 @@ CREATE TABLE message (
     at          INTEGER NOT NULL,
     sent_at     INTEGER,                          -- by the sender's own clock, when it was told
     metadata    TEXT,                             -- JSON object
-    idempotency BLOB,                             -- hash of the idempotency key, per session
+    idempotency BLOB,                             -- hash of the idempotency key; see `earlier_keys`
     stopped     INTEGER NOT NULL DEFAULT 0,       -- a reply that the visitor stopped
     quick_replies TEXT                            -- JSON array of texts that a reply offers; null for none
 ) STRICT;
 
 -- A conversation in order: the row's id is the index's hidden second column.
 CREATE INDEX message_by_session ON message (session);
-
--- Per session and not over all, so that inserts stay in the warm part of a large index.
-CREATE UNIQUE INDEX message_by_idempotency ON message (session, idempotency)
-    WHERE idempotency IS NOT NULL;
 
 -- The messages that still want an answer, and nothing else: answering deletes the row. So this
 -- table stays as small as the number that wait, however many messages are stored.

@@ -54,16 +54,30 @@ impl Bench {
         Ok(path)
     }
 
-    /// A database with so many messages, and a copy of it; both are on disk, and in memory.
-    pub(crate) fn filled(&self, messages: u64) -> Result<[PathBuf; 2]> {
-        let filled = stored::database(self.folder.path(), messages)?;
-        let copy = self.path("copy.db");
-        fs::copy(&filled, &copy)?;
-        for path in [&filled, &copy] {
-            let mut file = File::open(path)?;
-            file.sync_all()?;
-            io::copy(&mut file, &mut io::sink())?;
+    /// A database with so many messages.
+    pub(crate) fn filled(&self, messages: u64) -> Result<PathBuf> {
+        stored::database(self.folder.path(), messages)
+    }
+
+    /// Two copies of a database in place of earlier ones; both are on disk, and in memory.
+    pub(crate) fn copies(&self, filled: &Path) -> Result<[PathBuf; 2]> {
+        let copies = [self.path("relay.db"), self.path("raw.db")];
+        for copy in &copies {
+            for ending in ["", "-wal", "-shm"] {
+                let mut path = copy.clone().into_os_string();
+                path.push(ending);
+                remove(Path::new(&path))?;
+            }
+            fs::copy(filled, copy)?;
+            File::open(copy)?.sync_all()?;
         }
-        Ok([filled, copy])
+        Ok(copies)
+    }
+}
+
+fn remove(file: &Path) -> io::Result<()> {
+    match fs::remove_file(file) {
+        Err(problem) if problem.kind() != io::ErrorKind::NotFound => Err(problem),
+        _ => Ok(()),
     }
 }

@@ -13,10 +13,13 @@ use rusqlite::{Connection, TransactionBehavior, params};
 use tokio::net::TcpListener;
 
 use crate::outcome::{histogram, record};
-use crate::stored::{MESSAGE, SESSIONS};
+use crate::stored::{MESSAGE, SESSIONS, session_id};
 
 /// The most rows in one commit that comes at a rate; as many as the relay's.
 const MOST_ROWS: u64 = 256;
+
+/// As many bytes as a session's latest keys have on average.
+const KEYS: &[u8] = &[7; 16 * 8];
 
 /// What raw commits come to.
 pub(crate) struct Commits {
@@ -36,12 +39,13 @@ pub(crate) async fn serve_echo() -> Result<()> {
 /// Commits the rows of accepted messages, so many at a time, and nothing else.
 pub(crate) fn commit(db: &Path, rows: u64, length: Duration) -> Result<Commits> {
     let (mut connection, first) = open(db)?;
+    let newest = newest_sessions(&connection)?;
     let mut latencies = histogram()?;
     let from = Instant::now();
     let mut next = first;
     while from.elapsed() < length {
         let began = Instant::now();
-        insert(&mut connection, next, rows)?;
+        insert(&mut connection, newest, next, rows)?;
         record(&mut latencies, began.elapsed());
         next += rows;
     }
@@ -53,6 +57,7 @@ pub(crate) fn commit(db: &Path, rows: u64, length: Duration) -> Result<Commits> 
 /// its coming each was on disk.
 pub(crate) fn commit_at(db: &Path, rate: f64, length: Duration) -> Result<Histogram<u64>> {
     let (mut connection, first) = open(db)?;
+    let newest = newest_sessions(&connection)?;
     let mut latencies = histogram()?;
     let from = Instant::now();
     let comes = |row: u64| from + Duration::from_secs_f64(row as f64 / rate);
@@ -61,7 +66,7 @@ pub(crate) fn commit_at(db: &Path, rate: f64, length: Duration) -> Result<Histog
         thread::sleep(comes(done).saturating_duration_since(Instant::now()));
         let come = (from.elapsed().as_secs_f64() * rate) as u64 + 1;
         let rows = come.saturating_sub(done).min(MOST_ROWS);
-        insert(&mut connection, first + done, rows)?;
+        insert(&mut connection, newest, first + done, rows)?;
         (done..done + rows).for_each(|row| record(&mut latencies, comes(row).elapsed()));
         done += rows;
     }
@@ -73,28 +78,44 @@ fn open(db: &Path) -> Result<(Connection, u64)> {
     let connection = Connection::open(db)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
+    // As the relay has them.
+    connection.pragma_update(None, "cache_size", -65_536)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
     let last = "SELECT coalesce(max(id), 0) FROM message";
     let last: u64 = connection.query_row(last, [], |row| row.get(0))?;
     Ok((connection, last + 1))
 }
 
-fn insert(connection: &mut Connection, first: u64, rows: u64) -> Result<()> {
+/// The first of the conversations under way.
+fn newest_sessions(connection: &Connection) -> Result<u64> {
+    let first = "SELECT id FROM session WHERE public_id = ?1";
+    Ok(connection.query_row(first, [session_id(0)], |row| row.get(0))?)
+}
+
+/// The rows of so many messages: their own, those that wait, and their sessions'.
+fn insert(connection: &mut Connection, newest: u64, first: u64, rows: u64) -> Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for row in first..first + rows {
-        let session = row % u64::from(SESSIONS) + 1;
+        let session = newest + row % u64::from(SESSIONS);
         let mut key = [0; 16];
         key[..8].copy_from_slice(&row.to_be_bytes());
-        let id: i64 = transaction
+        let id = transaction
             .prepare_cached(
                 "INSERT INTO message (session, role, text, at, idempotency)
-                 VALUES (?1, 0, ?2, ?3, ?4) RETURNING id",
+                 VALUES (?1, 0, ?2, ?3, ?4)",
             )?
-            .query_row(params![session, MESSAGE, row, key], |row| row.get(0))?;
+            .insert(params![session, MESSAGE, row, key])?;
         transaction
             .prepare_cached(
                 "INSERT INTO inbox (session, message, site, visible_at) VALUES (?1, ?2, 1, NULL)",
             )?
             .execute(params![session, id])?;
+        transaction
+            .prepare_cached(
+                "UPDATE session SET message_count = message_count + 1, last_active = ?2, keys = ?3
+                 WHERE id = ?1",
+            )?
+            .execute(params![session, row, KEYS])?;
     }
     Ok(transaction.commit()?)
 }

@@ -53,18 +53,19 @@ async fn accept_and_grow(bench: &mut Bench) -> Result<()> {
     let mut growth = Growth::default();
     let mut sizes: Vec<(u64, Rates)> = Vec::new();
     for stored in bench.plan.stored.clone() {
-        let [db, raw] = bench.filled(stored)?;
-        tell_size(bench, stored, &db)?;
-        let relay = Server::relay(&db)?;
-        growth.measure(bench, stored, &relay, &db).await?;
-        let rates = rates::measure(bench, stored, &relay, &raw, &mut growth).await?;
+        let filled = bench.filled(stored)?;
+        tell_size(bench, stored, &filled)?;
+        let [db, _] = bench.copies(&filled)?;
+        growth.measure(bench, stored, &Server::relay(&db)?, &db).await?;
+        let rates = rates::measure(bench, stored, &filled, &mut growth).await?;
         if sizes.is_empty() {
+            let [db, raw] = bench.copies(&filled)?;
+            let relay = Server::relay(&db)?;
             at_a_rate::measure(bench, &relay, &raw, rates.highest()).await?;
             overload::measure(bench, &relay, &db, rates.highest()).await?;
         }
         sizes.push((stored, rates));
-        drop(relay);
-        [db, raw].iter().try_for_each(fs::remove_file)?;
+        fs::remove_file(filled)?;
     }
     bench.report.draw(rates::chart(&bench.plan.connections, &sizes));
     growth.charts(&bench.plan.stored).into_iter().for_each(|chart| bench.report.draw(chart));

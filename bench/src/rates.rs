@@ -45,17 +45,17 @@ impl Rates {
     }
 }
 
-/// Measures every number of connections with so much stored; `raw` is a copy of the relay's database.
+/// Measures every number of connections, each beginning with a copy of this database.
 pub(crate) async fn measure(
     bench: &mut Bench,
     stored: u64,
-    relay: &Server,
-    raw: &Path,
+    filled: &Path,
     growth: &mut Growth,
 ) -> Result<Rates> {
     let mut rates = Rates::default();
     for connections in bench.plan.connections.clone() {
-        let rounds = Rounds::measure(bench, connections, relay, raw).await?;
+        let [db, raw] = bench.copies(filled)?;
+        let rounds = Rounds::measure(bench, connections, &Server::relay(&db)?, &raw).await?;
         let (accepted, limit) = rounds.tell(bench, stored, connections);
         growth.rate(bench, over(connections), stored, accepted);
         rates.accepted.push(accepted.median);

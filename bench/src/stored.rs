@@ -8,11 +8,13 @@ use sha2::{Digest, Sha256};
 
 use crate::processes::Server;
 
-/// How many conversations there are, whatever is stored in them.
+/// How many conversations are under way, whatever is stored.
 pub(crate) const SESSIONS: u32 = 10_000;
 
-/// How many messages a conversation has before there is another.
+/// How many messages a conversation has, at most: so much is stored once each has as many, and what is
+/// more lies in conversations that have ended.
 const LENGTH: u64 = 100;
+const UNDER_WAY: u64 = SESSIONS as u64 * LENGTH;
 
 /// A visitor's message, of about the length that people write.
 pub(crate) const MESSAGE: &str = "Hello! I ordered the blue one last Tuesday and have not heard of it \
@@ -26,15 +28,23 @@ pub(crate) fn database(folder: &Path, messages: u64) -> Result<PathBuf> {
     let mut connection = Connection::open(&path)?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "cache_size", -512_000)?;
+    let ended = ended(messages);
+    add_ended_sessions(&connection, ended)?;
     add_sessions(&mut connection)?;
-    add_messages(&connection, messages)?;
+    add_messages(&connection, messages, ended)?;
+    add_keys(&connection)?;
     connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
     Ok(path)
 }
 
-/// In how many conversations they are: in each as much as fills a page or two, and then more in all.
+/// How many of the conversations under way hold any: as many as have enough for a page or two.
 pub(crate) fn conversations(messages: u64) -> u32 {
     u32::try_from(messages / LENGTH).map_or(SESSIONS, |needed| needed.clamp(1, SESSIONS))
+}
+
+/// How many conversations have ended by now.
+fn ended(messages: u64) -> u64 {
+    (messages / UNDER_WAY).saturating_sub(1) * u64::from(SESSIONS)
 }
 
 /// A conversation's public id.
@@ -47,6 +57,24 @@ pub(crate) fn session_token(number: u32) -> String {
     format!("not-a-secret-token-of-the-bench-{number:08}")
 }
 
+fn add_ended_sessions(connection: &Connection, count: u64) -> Result<()> {
+    let numbers = "WITH RECURSIVE number (n) AS (
+        SELECT 1 WHERE ?1 > 0 UNION ALL SELECT n + 1 FROM number WHERE n < ?1)";
+    let sql = format!(
+        "{numbers} INSERT INTO session (id, public_id, site, uid, created_at, last_active)
+         SELECT n, printf('ended-session-of-the-bench-%08d', n), site.id,
+             lower(hex(randomblob(8))), 0, 0
+         FROM number, site"
+    );
+    connection.execute(&sql, [count])?;
+    let sql = format!(
+        "{numbers} INSERT INTO session_token (hash, session, created_at)
+         SELECT randomblob(32), n, 0 FROM number"
+    );
+    connection.execute(&sql, [count])?;
+    Ok(())
+}
+
 fn add_sessions(connection: &mut Connection) -> Result<()> {
     let transaction = connection.transaction()?;
     let site: i64 = transaction
@@ -54,31 +82,57 @@ fn add_sessions(connection: &mut Connection) -> Result<()> {
         .context("the relay's site is not in its database")?;
     for number in 0..SESSIONS {
         let uid = format!("{number:016x}");
-        transaction.prepare_cached(
-            "INSERT INTO session (id, public_id, site, uid, created_at, last_active, message_count,
-                 response_count) VALUES (?1, ?2, ?3, ?4, 0, 0, 0, 0)",
-        )?
-        .execute(params![number + 1, session_id(number), site, uid])?;
+        transaction
+            .prepare_cached(
+                "INSERT INTO session (public_id, site, uid, created_at, last_active)
+             VALUES (?1, ?2, ?3, 0, 0)",
+            )?
+            .execute(params![session_id(number), site, uid])?;
+        let session = transaction.last_insert_rowid();
         let token = Sha256::new().chain_update("default").chain_update([0]);
         let token = token.chain_update(session_token(number)).finalize();
         transaction
             .prepare_cached(
                 "INSERT INTO session_token (hash, session, created_at) VALUES (?1, ?2, 0)",
             )?
-            .execute(params![token.as_slice(), number + 1])?;
+            .execute(params![token.as_slice(), session])?;
     }
     transaction.commit()?;
     Ok(())
 }
 
-/// Questions and answers by turns, in all conversations at once, as time brings them.
-fn add_messages(connection: &Connection, messages: u64) -> Result<()> {
+/// Questions and answers by turns, in all conversations of a time at once.
+fn add_messages(connection: &Connection, messages: u64, ended: u64) -> Result<()> {
     connection.execute(
         "WITH RECURSIVE number (n) AS (
              SELECT 0 WHERE ?1 > 0 UNION ALL SELECT n + 1 FROM number WHERE n + 1 < ?1)
          INSERT INTO message (session, role, text, answers, at, idempotency)
-         SELECT (n / 2) % ?2 + 1, n % 2, ?3, iif(n % 2, n, NULL), n, randomblob(16) FROM number",
-        params![i64::try_from(messages)?, conversations(messages), MESSAGE],
+         SELECT iif(n < ?2, n / ?3 * ?4 + (n / 2) % ?4, ?5 + (n / 2) % ?6) + 1,
+             n % 2, ?7, iif(n % 2, n, NULL), n, randomblob(16) FROM number",
+        params![
+            messages,
+            ended * LENGTH,
+            UNDER_WAY,
+            SESSIONS,
+            ended,
+            conversations(messages),
+            MESSAGE
+        ],
+    )?;
+    Ok(())
+}
+
+/// Counts the messages, and puts the keys that came with them where the relay looks for them: the latest
+/// in the session's row, the others by 32.
+fn add_keys(connection: &Connection) -> Result<()> {
+    connection.execute_batch(
+        "CREATE TEMP TABLE filled AS SELECT DISTINCT session FROM message;
+         UPDATE session SET message_count = 50, response_count = 50, keys = randomblob(4 * 8)
+         WHERE id IN (SELECT session FROM filled);
+         INSERT INTO earlier_keys (session, number, keys)
+         SELECT session, number.value, randomblob(32 * 8)
+         FROM filled, json_each('[1, 2, 3]') AS number;
+         DROP TABLE filled;",
     )?;
     Ok(())
 }

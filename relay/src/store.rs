@@ -21,6 +21,7 @@ mod opening;
 mod outbox;
 mod quota;
 mod reader;
+mod repeats;
 mod rows;
 mod sessions;
 mod signals;

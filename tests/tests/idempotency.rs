@@ -5,6 +5,7 @@ use std::collections::HashSet;
 
 use futures_util::future::join_all;
 use postern_relay::config::Limits;
+use postern_relay::maintenance::check;
 use postern_shared::poller::{Inbox, LeasedMessage, Nacked, ReplyStored};
 use postern_shared::visitor::{MessageAccepted, Role, Transcript};
 use postern_shared::{ErrorType, MessageId};
@@ -34,6 +35,41 @@ async fn a_repeated_message_is_stored_once() {
     assert_eq!(repeated, first);
     assert_eq!(visitor.transcript().await.messages.len(), 2);
     assert_eq!(open(&relay).await.pagination.total, 2);
+}
+
+#[tokio::test]
+async fn a_repeat_is_known_however_much_was_said_since() {
+    let mut relay = TestRelay::start().await;
+    let mut visitor = relay.visitor();
+    visitor.send("hi").await;
+    let replies = relay.poller_calls();
+    let hi = reply_to(&lease_one(&relay).await, "hello");
+    replies.post("/outbox", &hi).await.data::<ReplyStored>();
+    let say = async |turn: usize, text: &str| {
+        let body = json!({ "session_id": visitor.session(), "message": text });
+        visitor.calls().with_key(&format!("message-{turn}")).post("/messages", &body).await
+    };
+    let answer = async |turn: usize, leased: &LeasedMessage| {
+        let calls = replies.with_key(&format!("reply-{turn}"));
+        calls.post("/outbox", &reply_to(leased, "yes")).await
+    };
+    let mut turns = Vec::new();
+    // More than a session's row has room for, and more than one row of earlier ones.
+    for turn in 0..40 {
+        let message: MessageAccepted = say(turn, "well?").await.data();
+        let leased = lease_one(&relay).await;
+        let reply: ReplyStored = answer(turn, &leased).await.data();
+        turns.push((message, leased, reply));
+    }
+    for (turn, (message, leased, reply)) in turns.iter().enumerate() {
+        assert_eq!(say(turn, "well?").await.data::<MessageAccepted>(), *message);
+        assert_eq!(answer(turn, leased).await.data::<ReplyStored>(), *reply);
+        assert_mismatch(&say(turn, "well!").await);
+    }
+    assert_eq!(open(&relay).await.pagination.total, 0);
+    relay.stop().await;
+    let report = check(&relay.file("relay.db"), &relay.file("relay.db.files")).unwrap();
+    assert_eq!(report.findings, Vec::<String>::new());
 }
 
 #[tokio::test]

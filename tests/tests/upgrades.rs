@@ -25,16 +25,17 @@ const ROWS_OF_VERSION_1: &str = r#"
     INSERT INTO key VALUES (1, 'home', 1, zeroblob(32), 1000, 2000, NULL);
     INSERT INTO session
         (id, public_id, site, uid, created_at, last_active, message_count, response_count, ip_address,
-         metadata, opening_key)
+         metadata, opening_key, keys)
     VALUES
-        (1, 'answered', 1, '00ff00ff00ff00ff', 1000, 2000, 1, 1, '192.0.2.7', '{"page":"/"}', x'01'),
-        (2, 'waiting', 1, '11ff00ff00ff00ff', 3000, 4000, 3, 0, NULL, NULL, NULL);
+        (1, 'answered', 1, '00ff00ff00ff00ff', 1000, 2000, 1, 1, '192.0.2.7', '{"page":"/"}', x'01',
+         x'0a000000000000000b00000000000000'),
+        (2, 'waiting', 1, '11ff00ff00ff00ff', 3000, 4000, 3, 0, NULL, NULL, NULL, x'');
     INSERT INTO session_token VALUES (x'aa', 1, 1000), (x'bb', 2, 3000), (x'cc', 2, 3001);
     INSERT INTO message
         (id, session, role, text, answers, at, sent_at, metadata, idempotency)
     VALUES
-        (1, 1, 0, 'hello & <b>', NULL, 1000, 999, '{"page":"/"}', x'0a'),
-        (2, 1, 1, 'hello you', 1, 2000, 1999, NULL, x'0b'),
+        (1, 1, 0, 'hello & <b>', NULL, 1000, 999, '{"page":"/"}', x'0a000000000000000000000000000000'),
+        (2, 1, 1, 'hello you', 1, 2000, 1999, NULL, x'0b000000000000000000000000000000'),
         (3, 2, 0, 'too hard', NULL, 3000, NULL, NULL, NULL),
         (4, 2, 3, 'Sorry.', 3, 3500, NULL, NULL, NULL),
         (5, 2, 0, 'one', NULL, 3600, NULL, NULL, NULL),

@@ -238,6 +238,19 @@ const INVARIANTS: &[Invariant] = &[
               WHERE role = 1 AND answers IS NOT NULL GROUP BY answers HAVING count(*) > 1",
     },
     Invariant {
+        broken: "a message's idempotency key is not among its session's",
+        sql: "SELECT 'message ' || message.id FROM message
+              JOIN session ON session.id = message.session
+              WHERE idempotency IS NOT NULL AND NOT instr(session.keys, substr(idempotency, 1, 8))
+              AND NOT EXISTS (SELECT 1 FROM earlier_keys WHERE earlier_keys.session = session.id
+                              AND instr(earlier_keys.keys, substr(idempotency, 1, 8)))",
+    },
+    Invariant {
+        broken: "two messages of a session came with one idempotency key",
+        sql: "SELECT 'message ' || max(id) FROM message WHERE idempotency IS NOT NULL
+              GROUP BY session, idempotency HAVING count(*) > 1",
+    },
+    Invariant {
         broken: "a site does not count its sessions or its open messages right",
         sql: "SELECT 'site ' || public_id FROM site
               WHERE session_count <> (SELECT count(*) FROM session WHERE site = site.id)

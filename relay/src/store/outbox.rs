@@ -2,8 +2,9 @@
 
 use postern_shared::visitor::Role;
 use postern_shared::{FileId, LeaseId, MessageId, SessionId, Timestamp};
-use rusqlite::{Connection, OptionalExtension, named_params};
+use rusqlite::{Connection, named_params};
 
+use super::repeats::UsedKeys;
 use super::writer::Txn;
 use super::{IdempotencyKey, Now, SessionKey, SiteKey, Store, StoreError, inbox, rows, uploads};
 
@@ -49,7 +50,8 @@ impl Store {
 
 fn post(txn: &mut Txn<'_>, reply: &NewReply, now: Now) -> Result<MessageId, StoreError> {
     let session = rows::session_key(txn.conn, Some(reply.site), &reply.session)?;
-    if let Some(earlier) = find_repeat(txn.conn, session, reply)? {
+    let keys = UsedKeys::of(txn.conn, session)?;
+    if let Some(earlier) = find_repeat(txn.conn, &keys, reply)? {
         return Ok(earlier);
     }
     if let Some(message) = reply.answers {
@@ -60,39 +62,38 @@ fn post(txn: &mut Txn<'_>, reply: &NewReply, now: Now) -> Result<MessageId, Stor
         inbox::dequeue(txn, (open.site, session, message), now)?;
     }
     let id = insert(txn.conn, session, reply, now)?;
+    if reply.idempotency.is_some() {
+        let sql = "UPDATE session SET keys = ?2 WHERE id = ?1";
+        let keys = keys.with(txn.conn, reply.idempotency, id.0)?;
+        txn.conn.prepare_cached(sql)?.execute((session, keys))?;
+    }
     txn.changes.sessions.push(session);
     Ok(id)
 }
 
 fn find_repeat(
     conn: &Connection,
-    session: SessionKey,
+    keys: &UsedKeys,
     reply: &NewReply,
 ) -> Result<Option<MessageId>, StoreError> {
-    let Some(key) = reply.idempotency else {
-        return Ok(None);
-    };
-    let sql = "SELECT id, text = :text AND answers IS :answers AND stopped = :stopped
-                   AND quick_replies IS :quick_replies AS same
-               FROM message WHERE session = :session AND idempotency = :key";
+    let Some(key) = reply.idempotency else { return Ok(None) };
+    let Some(earlier) = keys.find(conn, key)? else { return Ok(None) };
+    let sql = "SELECT text = :text AND answers IS :answers AND stopped = :stopped
+                   AND quick_replies IS :quick_replies
+               FROM message WHERE id = :id";
     let body = named_params! {
-        ":session": session,
-        ":key": key,
+        ":id": earlier,
         ":text": reply.text,
         ":answers": reply.answers.map(|id| id.0),
         ":stopped": reply.stopped,
         ":quick_replies": quick_replies_text(reply),
     };
-    let earlier: Option<(i64, bool)> = conn
-        .prepare_cached(sql)?
-        .query_row(body, |row| Ok((row.get("id")?, row.get("same")?)))
-        .optional()?;
-    match earlier {
-        None => Ok(None),
-        Some((id, true)) if uploads::attached(conn, MessageId(id))? == reply.files => {
-            Ok(Some(MessageId(id)))
-        }
-        Some(_) => Err(StoreError::IdempotencyMismatch),
+    let is_same: bool = conn.prepare_cached(sql)?.query_row(body, |row| row.get(0))?;
+    let earlier = MessageId(earlier);
+    if is_same && uploads::attached(conn, earlier)? == reply.files {
+        Ok(Some(earlier))
+    } else {
+        Err(StoreError::IdempotencyMismatch)
     }
 }
 

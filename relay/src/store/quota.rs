@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, named_params};
 
+use super::repeats::{USED_KEYS, UsedKeys};
 use super::writer::Txn;
 use super::{Now, SessionKey, SiteKey, StoreError};
 use crate::limits::{Allowance, DAY, Exceeded, Limit, MINUTE, SiteLimits};
@@ -22,6 +23,8 @@ pub(super) struct Used {
     /// As far as anybody wants to know: it is not counted beyond the limit.
     pub(super) session_open: u32,
     site_open: i64,
+    /// Read with the rest, since each message needs both.
+    pub(super) keys: UsedKeys,
     of_session: SessionUse,
     of_site: SiteUse,
 }
@@ -128,15 +131,17 @@ pub(super) fn used(
     session: SessionKey,
     allowance: &Allowance,
 ) -> Result<Used, StoreError> {
-    let sql = "SELECT site.id AS site, open_count, day, day_count,
-                   session.minute_whole_at, session.day_whole_at,
-                   site.minute_whole_at AS site_minute_whole_at,
-                   (SELECT count(*) FROM (
-                       SELECT 1 FROM inbox WHERE session = :session LIMIT :max)) AS session_open
-               FROM session JOIN site ON site.id = session.site WHERE session.id = :session";
+    let sql = format!(
+        "SELECT site.id AS site, open_count, day, day_count,
+             session.minute_whole_at, session.day_whole_at,
+             site.minute_whole_at AS site_minute_whole_at, {USED_KEYS},
+             (SELECT count(*) FROM (
+                 SELECT 1 FROM inbox WHERE session = :session LIMIT :max)) AS session_open
+         FROM session JOIN site ON site.id = session.site WHERE session.id = :session"
+    );
     let max = allowance.site.session_open_messages.max(1);
     let parameters = named_params! { ":session": session, ":max": max };
-    Ok(txn.conn.prepare_cached(sql)?.query_row(parameters, |row| {
+    Ok(txn.conn.prepare_cached(&sql)?.query_row(parameters, |row| {
         let site = row.get("site")?;
         let stored = SiteUse {
             minute_whole_at: row.get("site_minute_whole_at")?,
@@ -146,6 +151,7 @@ pub(super) fn used(
         Ok(Used {
             site,
             session_open: row.get("session_open")?,
+            keys: UsedKeys::read(session, row)?,
             site_open: row.get::<_, i64>("open_count")? + txn.sites_use.opened(site),
             of_session: SessionUse {
                 minute_whole_at: row.get("minute_whole_at")?,

@@ -34,20 +34,25 @@ pub struct IdempotencyKey {
 impl IdempotencyKey {
     /// A key that came with a visitor's message.
     pub fn of_visitor(key: &str) -> Self {
-        Self::hash("visitor", key)
+        Self::new("visitor", key)
     }
 
     /// A key that came with a call that opens a session and says nothing.
     pub fn of_opening(key: &str) -> Self {
-        Self::hash("session", key)
+        Self::new("session", key)
     }
 
     /// A key that came with a reply.
     pub fn of_poller(key: &str) -> Self {
-        Self::hash("poller", key)
+        Self::new("poller", key)
     }
 
-    fn hash(caller: &str, key: &str) -> Self {
+    /// What is kept of it: half of its SHA-256.
+    pub(super) fn hash(&self) -> &[u8; 16] {
+        &self.hash
+    }
+
+    fn new(caller: &str, key: &str) -> Self {
         let digest = Sha256::new().chain_update(caller).chain_update([0]).chain_update(key);
         let mut half = [0; 16];
         half.copy_from_slice(&digest.finalize()[..16]);

@@ -5,9 +5,11 @@ use std::sync::LazyLock;
 use postern_shared::operator::Ratings;
 use postern_shared::visitor::Role;
 use postern_shared::{FileId, MessageId, Metadata, SessionId, Timestamp, Uid};
-use rusqlite::{Connection, OptionalExtension, Row, named_params};
+use rusqlite::{Connection, Row, named_params};
 
 use super::identity::{self, Identity};
+use super::quota::{SessionUse, Used};
+use super::repeats::UsedKeys;
 use super::rows::{self, JOIN_VISITOR, SessionRef, VISITOR};
 use super::writer::Txn;
 use super::{
@@ -167,13 +169,10 @@ pub(super) fn accept_in(
     now: Now,
 ) -> Result<Accepted, StoreError> {
     let visitor = identity::in_session(txn.conn, message.site, session, &message.identity, fresh)?;
-    let earlier = match message.idempotency {
-        Some(key) => find_repeat(txn.conn, session.key, key)?,
-        None => None,
-    };
-    let id = match earlier {
-        Some(earlier) => earlier.check(message)?,
-        None => insert(txn, message, session.key, now)?,
+    let used = quota::used(txn, session.key, &message.allowance)?;
+    let id = match find_repeat(txn.conn, &used.keys, message)? {
+        Some(earlier) => earlier,
+        None => insert(txn, message, session.key, used, now)?,
     };
     Ok(Accepted {
         message: id,
@@ -196,11 +195,9 @@ fn repeat_opening(
     if message.session.as_ref().is_some_and(|asked| *asked != session.id) {
         return Err(StoreError::IdempotencyMismatch);
     }
-    let first = match message.idempotency {
-        Some(key) => find_repeat(txn.conn, session.key, key)?,
-        None => None,
-    };
-    let id = first.ok_or(StoreError::IdempotencyMismatch)?.check(message)?;
+    let keys = UsedKeys::of(txn.conn, session.key)?;
+    let first = find_repeat(txn.conn, &keys, message)?;
+    let id = first.ok_or(StoreError::IdempotencyMismatch)?;
     add_token(txn.conn, session.key, &fresh.token, now)?;
     // The repeat carries what the first call did: an earlier token, or none.
     let new_visitor = message.token.is_none();
@@ -229,7 +226,8 @@ pub(super) fn open_session(
         opening_key: message.idempotency,
     };
     let key = opening::insert(txn.conn, &row, &fresh.token, &message.allowance, now)?;
-    let message = insert(txn, message, key, now)?;
+    let used = quota::used(txn, key, &message.allowance)?;
+    let message = insert(txn, message, key, used, now)?;
     let uid = row.visitor.uid;
     Ok(Accepted { message, session: row.id, uid, opened: true, new_visitor })
 }
@@ -238,9 +236,9 @@ fn insert(
     txn: &mut Txn<'_>,
     message: &NewMessage,
     session: SessionKey,
+    used: Used,
     now: Now,
 ) -> Result<MessageId, StoreError> {
-    let used = quota::used(txn, session, &message.allowance)?;
     let session_use = quota::take_message(txn, &used, &message.allowance, now)?;
     let sql = "INSERT INTO message (session, role, text, at, sent_at, metadata, idempotency)
                VALUES (:session, :role, :text, :now, :sent_at, :metadata, :key)";
@@ -255,9 +253,11 @@ fn insert(
     })?);
     uploads::attach(txn.conn, session, id, Role::Visitor, &message.files)?;
     let sql = "UPDATE session SET message_count = message_count + 1, last_active = ?2,
-                   minute_whole_at = ?3, day_whole_at = ?4
+                   minute_whole_at = ?3, day_whole_at = ?4, keys = ?5
                WHERE id = ?1";
-    let row = (session, now.wall_ms, session_use.minute_whole_at, session_use.day_whole_at);
+    let keys = used.keys.with(txn.conn, message.idempotency, id.0)?;
+    let SessionUse { minute_whole_at, day_whole_at } = session_use;
+    let row = (session, now.wall_ms, minute_whole_at, day_whole_at, keys);
     txn.conn.prepare_cached(sql)?.execute(row)?;
     inbox::enqueue(txn, (used.site, session, id), used.session_open == 0, now)?;
     txn.changes.sessions.push(session);
@@ -286,44 +286,23 @@ pub(super) fn is_taken(conn: &Connection, id: &SessionId) -> Result<bool, StoreE
     Ok(conn.prepare_cached(sql)?.query_row([id.as_str()], |row| row.get(0))?)
 }
 
-/// What an idempotency key stored before.
-struct Earlier {
-    id: MessageId,
-    text: String,
-    metadata: Option<String>,
-    files: Vec<FileId>,
-}
-
-impl Earlier {
-    /// The earlier message's id, when this one is the same.
-    fn check(self, message: &NewMessage) -> Result<MessageId, StoreError> {
-        if self.text == message.text
-            && self.metadata == metadata_text(message.metadata.as_ref())
-            && self.files == message.files
-        {
-            Ok(self.id)
-        } else {
-            Err(StoreError::IdempotencyMismatch)
-        }
-    }
-}
-
+/// The message that came with this one's idempotency key before; an error when it was another.
 fn find_repeat(
     conn: &Connection,
-    session: SessionKey,
-    key: IdempotencyKey,
-) -> Result<Option<Earlier>, StoreError> {
-    let sql = "SELECT id, text, metadata FROM message WHERE session = ?1 AND idempotency = ?2";
-    let earlier = conn.prepare_cached(sql)?.query_row((session, key), |row| {
-        Ok(Earlier {
-            id: MessageId(row.get("id")?),
-            text: row.get("text")?,
-            metadata: row.get("metadata")?,
-            files: Vec::new(),
-        })
-    });
-    let Some(earlier) = earlier.optional()? else { return Ok(None) };
-    Ok(Some(Earlier { files: uploads::attached(conn, earlier.id)?, ..earlier }))
+    keys: &UsedKeys,
+    message: &NewMessage,
+) -> Result<Option<MessageId>, StoreError> {
+    let Some(key) = message.idempotency else { return Ok(None) };
+    let Some(earlier) = keys.find(conn, key)? else { return Ok(None) };
+    let sql = "SELECT text = ?2 AND metadata IS ?3 FROM message WHERE id = ?1";
+    let body = (earlier, &message.text, metadata_text(message.metadata.as_ref()));
+    let is_same: bool = conn.prepare_cached(sql)?.query_row(body, |row| row.get(0))?;
+    let earlier = MessageId(earlier);
+    if is_same && uploads::attached(conn, earlier)? == message.files {
+        Ok(Some(earlier))
+    } else {
+        Err(StoreError::IdempotencyMismatch)
+    }
 }
 
 fn sessions(

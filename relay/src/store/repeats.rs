@@ -1,0 +1,109 @@
+//! Repeats: whether an idempotency key was used in a session before.
+//!
+//! An index of all keys would have each message change a page of its own: keys are as random as hashes,
+//! and no two messages lie side by side. So a session's row, which every message changes anyway, holds
+//! the beginnings of its latest keys; when it is full, they are put into a row of `earlier_keys`.
+
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::{IdempotencyKey, SessionKey, StoreError};
+
+/// What is kept of a key's hash, in bytes: two keys of one session that begin alike are told apart by
+/// their messages.
+const BEGINNING: usize = 8;
+
+/// How many keys a row holds.
+const KEYS: usize = 32;
+
+/// The keys that were used in a session.
+pub(super) struct UsedKeys {
+    session: SessionKey,
+    /// Those of its latest messages, one behind the other.
+    latest: Vec<u8>,
+    /// Whether there may be others.
+    has_earlier: bool,
+}
+
+/// The columns of `session` for [`UsedKeys::read`].
+pub(super) const USED_KEYS: &str =
+    "session.keys, session.message_count + session.response_count AS entries";
+
+impl UsedKeys {
+    /// Those of a session.
+    pub(super) fn of(conn: &Connection, session: SessionKey) -> Result<Self, StoreError> {
+        let sql = format!("SELECT {USED_KEYS} FROM session WHERE id = ?1");
+        Ok(conn.prepare_cached(&sql)?.query_row([session], |row| Self::read(session, row))?)
+    }
+
+    /// By the columns of [`USED_KEYS`].
+    pub(super) fn read(session: SessionKey, row: &Row<'_>) -> rusqlite::Result<Self> {
+        let has_earlier = row.get::<_, usize>("entries")? > KEYS;
+        Ok(Self { session, latest: row.get("keys")?, has_earlier })
+    }
+
+    /// The entry that came with this key.
+    pub(super) fn find(
+        &self,
+        conn: &Connection,
+        key: IdempotencyKey,
+    ) -> Result<Option<i64>, StoreError> {
+        // Ids of the entries whose keys a row holds: from the number of the one before to its own.
+        let mut from = 0;
+        if self.has_earlier {
+            let sql = "SELECT number, keys FROM earlier_keys WHERE session = ?1 ORDER BY number";
+            let mut earlier = conn.prepare_cached(sql)?;
+            let mut rows = earlier.query([self.session])?;
+            while let Some(row) = rows.next()? {
+                let number = row.get("number")?;
+                if holds(row.get_ref("keys")?.as_blob().map_err(rusqlite::Error::from)?, key)
+                    && let Some(found) = self.find_between(conn, key, from, number)?
+                {
+                    return Ok(Some(found));
+                }
+                from = number;
+            }
+        }
+        if holds(&self.latest, key) {
+            return self.find_between(conn, key, from, i64::MAX);
+        }
+        Ok(None)
+    }
+
+    fn find_between(
+        &self,
+        conn: &Connection,
+        key: IdempotencyKey,
+        from: i64,
+        to: i64,
+    ) -> Result<Option<i64>, StoreError> {
+        let sql = "SELECT id FROM message
+                   WHERE session = ?1 AND id >= ?2 AND id < ?3 AND idempotency = ?4";
+        let mut entry = conn.prepare_cached(sql)?;
+        Ok(entry.query_row((self.session, from, to, key), |row| row.get(0)).optional()?)
+    }
+
+    /// The latest keys once this one's entry is stored, for the session's row.
+    pub(super) fn with(
+        mut self,
+        conn: &Connection,
+        key: Option<IdempotencyKey>,
+        entry: i64,
+    ) -> Result<Vec<u8>, StoreError> {
+        let Some(key) = key else { return Ok(self.latest) };
+        if self.latest.len() >= KEYS * BEGINNING {
+            let sql = "INSERT INTO earlier_keys (session, number, keys) VALUES (?1, ?2, ?3)";
+            conn.prepare_cached(sql)?.execute((self.session, entry, &self.latest))?;
+            self.latest.clear();
+        }
+        self.latest.extend_from_slice(beginning(&key));
+        Ok(self.latest)
+    }
+}
+
+fn holds(keys: &[u8], key: IdempotencyKey) -> bool {
+    keys.chunks_exact(BEGINNING).any(|known| known == beginning(&key))
+}
+
+fn beginning(key: &IdempotencyKey) -> &[u8] {
+    &key.hash()[..BEGINNING]
+}
