@@ -1,7 +1,6 @@
 //! Who calls: the peer of the connection, or whom a trusted proxy names.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -31,18 +30,16 @@ impl ClientAddress {
         Self(address.to_canonical())
     }
 
+    pub(crate) fn ip(self) -> IpAddr {
+        self.0
+    }
+
     /// The address, or the /64 of IPv6.
     fn network(self) -> IpAddr {
         match self.0 {
             IpAddr::V4(_) => self.0,
             IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & IPV6_NETWORK).into(),
         }
-    }
-}
-
-impl fmt::Display for ClientAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 
@@ -137,7 +134,7 @@ mod tests {
         for (name, value) in headers {
             map.append(*name, value.parse().unwrap());
         }
-        proxies.client(peer.parse().unwrap(), &map).to_string()
+        proxies.client(peer.parse().unwrap(), &map).ip().to_string()
     }
 
     fn forwarded_for(peer: &str, list: &str) -> String {

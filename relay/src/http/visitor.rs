@@ -63,7 +63,7 @@ pub(super) async fn post_message(
         metadata: body.metadata,
         sent_at: body.timestamp,
         idempotency: key.as_deref().map(IdempotencyKey::of_visitor),
-        ip_address: Some(client.to_string()),
+        ip_address: Some(client.ip()),
         allowance: allowance(&app, &caller.site, client, needs_proof),
     };
     let session_token = secret::generate();
@@ -131,7 +131,7 @@ pub(super) async fn open_session(
         identity,
         metadata: body.metadata,
         idempotency: key.as_deref().map(IdempotencyKey::of_opening),
-        ip_address: Some(client.to_string()),
+        ip_address: Some(client.ip()),
         allowance: allowance(&app, &caller.site, client, needs_proof),
     };
     let session_token = secret::generate();

@@ -1,10 +1,12 @@
 //! Opening a session before anything is said in it.
 
+use std::net::IpAddr;
+
 use postern_shared::{Metadata, SessionId, Uid};
 use rusqlite::{Connection, OptionalExtension, named_params};
 
 use super::identity::{self, Identity, Known};
-use super::rows::{self, SessionRef};
+use super::rows::{self, SESSION_REF, SessionRef};
 use super::sessions::{add_token, metadata_text};
 use super::{FreshSession, IdempotencyKey, Now, SessionKey, SiteKey, Store, StoreError, quota};
 use crate::limits::Allowance;
@@ -24,7 +26,7 @@ pub struct NewSession {
     /// The idempotency key.
     pub idempotency: Option<IdempotencyKey>,
     /// The address it came from.
-    pub ip_address: Option<String>,
+    pub ip_address: Option<IpAddr>,
     /// How much more its visitor may ask for.
     pub allowance: Allowance,
 }
@@ -79,7 +81,7 @@ fn open(
         id: fresh.id,
         site: new.site,
         visitor,
-        ip_address: new.ip_address.as_deref(),
+        ip_address: new.ip_address,
         metadata: metadata_text(new.metadata.as_ref()),
         opening_key: new.idempotency,
     };
@@ -88,11 +90,11 @@ fn open(
 }
 
 /// A session as it is stored first.
-pub(super) struct Row<'a> {
+pub(super) struct Row {
     pub(super) id: SessionId,
     pub(super) site: SiteKey,
     pub(super) visitor: Known,
-    pub(super) ip_address: Option<&'a str>,
+    pub(super) ip_address: Option<IpAddr>,
     pub(super) metadata: Option<String>,
     pub(super) opening_key: Option<IdempotencyKey>,
 }
@@ -100,7 +102,7 @@ pub(super) struct Row<'a> {
 /// Stores a session and its first token.
 pub(super) fn insert(
     conn: &Connection,
-    row: &Row<'_>,
+    row: &Row,
     token: &SecretHash,
     allowance: &Allowance,
     now: Now,
@@ -116,7 +118,7 @@ pub(super) fn insert(
         ":uid": row.visitor.uid.as_str(),
         ":visitor": row.visitor.verified,
         ":now": now.wall_ms,
-        ":ip": row.ip_address,
+        ":ip": row.ip_address.map(|address| address.to_string()),
         ":metadata": row.metadata,
         ":key": row.opening_key,
     })?);
@@ -131,7 +133,6 @@ pub(super) fn find_opened(
     key: Option<IdempotencyKey>,
 ) -> Result<Option<SessionRef>, StoreError> {
     let Some(key) = key.filter(|key| key.may_open) else { return Ok(None) };
-    let sql = "SELECT id AS key, public_id, uid, visitor FROM session
-               WHERE site = ?1 AND opening_key = ?2";
-    Ok(conn.prepare_cached(sql)?.query_row((site, key), rows::session_ref).optional()?)
+    let sql = format!("SELECT {SESSION_REF} FROM session WHERE site = ?1 AND opening_key = ?2");
+    Ok(conn.prepare_cached(&sql)?.query_row((site, key), rows::session_ref).optional()?)
 }

@@ -131,32 +131,25 @@ pub(super) fn used(
     session: SessionKey,
     allowance: &Allowance,
 ) -> Result<Used, StoreError> {
+    // Read by their places: each message reads one.
     let sql = format!(
-        "SELECT site.id AS site, open_count, day, day_count,
-             session.minute_whole_at, session.day_whole_at,
-             site.minute_whole_at AS site_minute_whole_at, {USED_KEYS},
-             (SELECT count(*) FROM (
-                 SELECT 1 FROM inbox WHERE session = :session LIMIT :max)) AS session_open
+        "SELECT {USED_KEYS}, session.minute_whole_at, session.day_whole_at,
+             site.id, site.minute_whole_at, day, day_count, open_count,
+             (SELECT count(*) FROM (SELECT 1 FROM inbox WHERE session = :session LIMIT :max))
          FROM session JOIN site ON site.id = session.site WHERE session.id = :session"
     );
     let max = allowance.site.session_open_messages.max(1);
     let parameters = named_params! { ":session": session, ":max": max };
     Ok(txn.conn.prepare_cached(&sql)?.query_row(parameters, |row| {
-        let site = row.get("site")?;
-        let stored = SiteUse {
-            minute_whole_at: row.get("site_minute_whole_at")?,
-            day: row.get("day")?,
-            day_count: row.get("day_count")?,
-        };
+        let site = row.get(4)?;
+        let (minute_whole_at, day, day_count) = (row.get(5)?, row.get(6)?, row.get(7)?);
+        let stored = SiteUse { minute_whole_at, day, day_count };
         Ok(Used {
             site,
-            session_open: row.get("session_open")?,
+            session_open: row.get(9)?,
+            site_open: row.get::<_, i64>(8)? + txn.sites_use.opened(site),
             keys: UsedKeys::read(session, row)?,
-            site_open: row.get::<_, i64>("open_count")? + txn.sites_use.opened(site),
-            of_session: SessionUse {
-                minute_whole_at: row.get("minute_whole_at")?,
-                day_whole_at: row.get("day_whole_at")?,
-            },
+            of_session: SessionUse { minute_whole_at: row.get(2)?, day_whole_at: row.get(3)? },
             of_site: txn.sites_use.used.get(&site).copied().unwrap_or(stored),
         })
     })?)

@@ -25,8 +25,7 @@ pub(super) struct UsedKeys {
 }
 
 /// The columns of `session` for [`UsedKeys::read`].
-pub(super) const USED_KEYS: &str =
-    "session.keys, session.message_count + session.response_count AS entries";
+pub(super) const USED_KEYS: &str = "session.keys, session.message_count + session.response_count";
 
 impl UsedKeys {
     /// Those of a session.
@@ -35,10 +34,10 @@ impl UsedKeys {
         Ok(conn.prepare_cached(&sql)?.query_row([session], |row| Self::read(session, row))?)
     }
 
-    /// By the columns of [`USED_KEYS`].
+    /// Of a row that begins with the columns of [`USED_KEYS`].
     pub(super) fn read(session: SessionKey, row: &Row<'_>) -> rusqlite::Result<Self> {
-        let has_earlier = row.get::<_, usize>("entries")? > KEYS;
-        Ok(Self { session, latest: row.get("keys")?, has_earlier })
+        let has_earlier = row.get::<_, usize>(1)? > KEYS;
+        Ok(Self { session, latest: row.get(0)?, has_earlier })
     }
 
     /// The entry that came with this key.

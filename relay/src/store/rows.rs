@@ -5,7 +5,7 @@ use postern_shared::operator::Ratings;
 use postern_shared::visitor::{self, IdentityState, Rating, Role};
 use postern_shared::{Cursor, MessageId, Metadata, SessionId, SiteId, Timestamp, Uid};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, RowIndex};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
@@ -173,7 +173,10 @@ pub(super) fn rating_number(rating: Rating) -> i8 {
 }
 
 /// A text column that holds an id of ours.
-pub(super) fn id<T: std::str::FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+pub(super) fn id<T: std::str::FromStr>(
+    row: &Row<'_>,
+    column: impl RowIndex,
+) -> rusqlite::Result<T> {
     let text = row.get_ref(column)?.as_str()?;
     text.parse().map_err(|_| FromSqlError::InvalidType.into())
 }
@@ -245,10 +248,13 @@ pub(super) struct SessionRef {
     pub(super) visitor: Known,
 }
 
-/// A row with the columns `key`, `public_id`, `uid` and `visitor`.
+/// The columns of a session for [`session_ref`]. By their places: each message reads one.
+pub(super) const SESSION_REF: &str = "session.id, session.public_id, session.uid, session.visitor";
+
+/// A row that begins with the columns of [`SESSION_REF`].
 pub(super) fn session_ref(row: &Row<'_>) -> rusqlite::Result<SessionRef> {
-    let visitor = Known { uid: id(row, "uid")?, verified: row.get("visitor")? };
-    Ok(SessionRef { key: row.get("key")?, id: id(row, "public_id")?, visitor })
+    let visitor = Known { uid: id(row, 2)?, verified: row.get(3)? };
+    Ok(SessionRef { key: row.get(0)?, id: id(row, 1)?, visitor })
 }
 
 /// The columns of a session's verified visitor, for [`identity`]; the query names the session.
@@ -275,9 +281,11 @@ pub(super) fn token_holder(
     conn: &Connection,
     token: &SecretHash,
 ) -> Result<SessionRef, StoreError> {
-    let sql = "SELECT session.id AS key, public_id, uid, visitor FROM session_token
-               JOIN session ON session.id = session_token.session WHERE hash = ?1";
-    conn.prepare_cached(sql)?
+    let sql = format!(
+        "SELECT {SESSION_REF} FROM session_token
+         JOIN session ON session.id = session_token.session WHERE hash = ?1"
+    );
+    conn.prepare_cached(&sql)?
         .query_row([token], session_ref)
         .optional()?
         .ok_or(StoreError::UnknownToken)

@@ -1,5 +1,6 @@
 //! Sessions: opened by a visitor's first message, listed for the operator.
 
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use postern_shared::operator::Ratings;
@@ -41,7 +42,7 @@ pub struct NewMessage {
     /// The idempotency key.
     pub idempotency: Option<IdempotencyKey>,
     /// The address it came from.
-    pub ip_address: Option<String>,
+    pub ip_address: Option<IpAddr>,
     /// How much more its sender may send.
     pub allowance: Allowance,
 }
@@ -221,7 +222,7 @@ pub(super) fn open_session(
         id: message.session.clone().unwrap_or(fresh.id),
         site: message.site,
         visitor,
-        ip_address: message.ip_address.as_deref(),
+        ip_address: message.ip_address,
         metadata: metadata_text(message.metadata.as_ref()),
         opening_key: message.idempotency,
     };

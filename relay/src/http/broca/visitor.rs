@@ -67,7 +67,7 @@ pub(super) async fn post_message(
         text: body.message,
         files: Vec::new(),
         metadata: body.metadata.and_then(|metadata| serde_json::from_value(metadata).ok()),
-        ip_address: Some(client.to_string()),
+        ip_address: Some(client.ip()),
         allowance: allowance(&app, &caller.site, client, needs_proof),
     };
     let now = app.clock.now();
