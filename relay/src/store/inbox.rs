@@ -362,8 +362,8 @@ pub(super) fn take(
     lease: Duration,
     now: Now,
 ) -> Result<Vec<Leased>, StoreError> {
-    let sql =
-        "UPDATE inbox SET visible_at = ?3, hidden_ms = ?4, attempts = attempts + 1, lease_id = ?5
+    let sql = "UPDATE inbox
+               SET visible_at = ?3, hidden_ms = ?4, attempts = attempts + 1, lease_id = ?5
                WHERE session = ?1 AND message = ?2";
     let (until, hidden_ms) = (after(now, lease), millis(lease));
     let mut leased = Vec::with_capacity(found.len());

@@ -54,12 +54,13 @@ impl Readers {
         query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let free = Arc::clone(&self.free).acquire_owned().await.map_err(|_| StoreError::Closed)?;
-        let readers = self.clone();
+        let pool = self.pool.clone();
         let ran = task::spawn_blocking(move || {
             let _free = free;
-            readers.query(query)
+            let connection = pool.get().map_err(|e| StoreError::Unavailable(e.to_string()))?;
+            query(&connection)
         });
-        ran.await.map_err(|e| StoreError::Broken(e.to_string()))?
+        told(ran.await.map_err(|e| StoreError::Broken(e.to_string()))?)
     }
 
     /// Runs a query of a few rows that were just written, and so lie in memory: where its caller runs,
@@ -68,21 +69,21 @@ impl Readers {
         &self,
         query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        match self.free.try_acquire() {
-            Ok(_free) => self.query(query),
-            Err(_) => self.run(query).await,
+        // None is waited for: that would keep everybody else on this thread waiting.
+        let free = self.free.try_acquire();
+        let connection = free.is_ok().then(|| self.pool.try_get()).flatten();
+        if let Some(connection) = connection {
+            return told(query(&connection));
         }
+        drop(free);
+        self.run(query).await
     }
+}
 
-    fn query<T>(
-        &self,
-        query: impl FnOnce(&Connection) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let connection = self.pool.get().map_err(|e| StoreError::Unavailable(e.to_string()));
-        let result = connection.and_then(|connection| query(&connection));
-        if let Err(StoreError::Unavailable(cause)) = &result {
-            warn!(error = %cause, "a query failed; its caller is told to come back");
-        }
-        result
+/// Warns of a query that failed.
+fn told<T>(result: Result<T, StoreError>) -> Result<T, StoreError> {
+    if let Err(StoreError::Unavailable(cause)) = &result {
+        warn!(error = %cause, "a query failed; its caller is told to come back");
     }
+    result
 }

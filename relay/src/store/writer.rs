@@ -1,9 +1,9 @@
 //! The writer thread: the only connection that writes, and the group commit.
 //!
-//! Jobs that come before a commit begins to sync share it, and the rest the next one, so a lone request
-//! waits for nobody and a crowd shares one sync. A job that fails takes no other with it: it runs in a savepoint of its
-//! own, or has checked all there is to check before it writes. Callers are answered, and waiters woken,
-//! after the commit.
+//! Jobs that queue up while a commit syncs share the next one, so a lone request waits for nobody and a
+//! crowd shares one sync. A job that fails takes no other with it: it runs in a savepoint of its own, or
+//! has checked all there is to check before it writes. Callers are answered, and waiters woken, after
+//! the commit.
 
 use std::iter;
 use std::thread;
@@ -276,4 +276,47 @@ fn run_jobs(
 fn aborted(why: &str) -> rusqlite::Error {
     let abort = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ABORT);
     rusqlite::Error::SqliteFailure(abort, Some(why.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Now, Store};
+    use super::*;
+    use crate::sites::Site;
+
+    fn store(folder: &tempfile::TempDir) -> Store {
+        let now = Now { wall_ms: 1_000, steady_ms: 1_000 };
+        let sites = [Site::only(None).stored()];
+        Store::open(&folder.path().join("relay.db"), &sites, now).unwrap().0
+    }
+
+    fn write_and_fail(txn: &mut Txn<'_>) -> Result<(), StoreError> {
+        txn.conn.execute("UPDATE site SET day = 7", [])?;
+        Err(StoreError::UnknownMessage)
+    }
+
+    async fn day(store: &Store) -> i64 {
+        let look = |txn: &mut Txn<'_>| {
+            Ok(txn.conn.query_row("SELECT day FROM site", [], |row| row.get(0))?)
+        };
+        store.writer.run(look).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_job_wrote_before_it_failed_is_undone() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let failed = store.writer.run(write_and_fail).await;
+        assert!(matches!(failed, Err(StoreError::UnknownMessage)), "{failed:?}");
+        assert_eq!(day(&store).await, 0);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_was_to_fail_before_it_writes_and_did_not_takes_its_commit_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let failed = store.writer.run_checked(write_and_fail).await;
+        assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
+        assert_eq!(day(&store).await, 0);
+    }
 }
