@@ -22,7 +22,7 @@ pub fn router(server: &Server) -> Router {
 
 /// Who calls, as limits and the operator are told.
 pub fn client(proxies: &TrustedProxies, peer: IpAddr, headers: &HeaderMap) -> String {
-    proxies.client(peer, headers).to_string()
+    proxies.client(peer, headers).ip().to_string()
 }
 
 /// Keys of files that a site's server signs with.
