@@ -67,6 +67,19 @@ async fn a_call_that_is_gone_is_passed_over() {
     assert_eq!(texts(&first.leased().await.unwrap()), ["message 1"]);
 }
 
+#[tokio::test]
+async fn a_row_that_cannot_be_read_keeps_no_other_message_from_being_stored() {
+    let stage = Stage::open();
+    stage.accept(1, None).await.unwrap();
+    let damage = "UPDATE message SET metadata = 'no JSON'";
+    Connection::open(&stage.db).unwrap().execute_batch(damage).unwrap();
+    let mut call = stage.hold();
+    stage.accept(2, None).await.unwrap();
+    call.served().await;
+    let failed = call.leased().await;
+    assert!(matches!(failed, Err(StoreError::Broken(_))), "{failed:?}");
+}
+
 struct Stage {
     store: Store,
     db: PathBuf,

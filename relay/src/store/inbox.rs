@@ -354,7 +354,8 @@ pub(super) fn find(
     Ok(found)
 }
 
-/// Leases these messages, each under an id that begins so; returns them in their order.
+/// Leases these messages, each under an id that begins so; returns them in their order. One that cannot be
+/// read fails before anything is written.
 pub(super) fn take(
     txn: &mut Txn<'_>,
     found: Vec<(SessionKey, MessageId)>,
@@ -366,20 +367,27 @@ pub(super) fn take(
                SET visible_at = ?3, hidden_ms = ?4, attempts = attempts + 1, lease_id = ?5
                WHERE session = ?1 AND message = ?2";
     let (until, hidden_ms) = (after(now, lease), millis(lease));
-    let mut leased = Vec::with_capacity(found.len());
-    for (session, message) in found {
-        let id = format!("{id_prefix}{:032x}", u128::from_be_bytes(random_bytes()));
-        let row = (session, message.0, until, hidden_ms, &id);
+    let read = |(session, id): (SessionKey, MessageId)| {
+        let mut message = read_open(txn.conn, id)?;
+        message.attempts += 1;
+        Ok((session, Leased { message, lease: fresh_lease(id_prefix)? }))
+    };
+    let mut leased = found.into_iter().map(read).collect::<Result<Vec<_>, StoreError>>()?;
+    for (session, Leased { message, lease }) in &leased {
+        let row = (session, message.id.0, until, hidden_ms, lease.as_str());
         txn.conn.prepare_cached(sql)?.execute(row)?;
         txn.changes.deadline_ms = Some(until);
-        txn.changes.sessions.push(session);
-        txn.changes.leases_ended.push(message);
-        let lease = LeaseId::try_from(id).map_err(|_| FromSqlError::InvalidType);
-        let lease = lease.map_err(rusqlite::Error::from)?;
-        leased.push(Leased { message: read_open(txn.conn, message)?, lease });
+        txn.changes.sessions.push(*session);
+        txn.changes.leases_ended.push(message.id);
     }
-    leased.sort_by_key(|leased| leased.message.id);
-    Ok(leased)
+    leased.sort_by_key(|(_, leased)| leased.message.id);
+    Ok(leased.into_iter().map(|(_, leased)| leased).collect())
+}
+
+fn fresh_lease(prefix: &str) -> Result<LeaseId, StoreError> {
+    let id = format!("{prefix}{:032x}", u128::from_be_bytes(random_bytes()));
+    let id = LeaseId::try_from(id).map_err(|_| FromSqlError::InvalidType);
+    Ok(id.map_err(rusqlite::Error::from)?)
 }
 
 fn read_open(conn: &Connection, message: MessageId) -> Result<OpenMessage, StoreError> {
