@@ -151,6 +151,7 @@ fn answer(txn: &mut Txn<'_>, mut reply: NewReply, now: Now) -> Result<MessageId,
         }
     }
     let id = outbox::insert(txn.conn, session, &reply, now)?;
+    outbox::count_reply(txn.conn, session, None, now)?;
     txn.changes.sessions.push(session);
     Ok(id)
 }

@@ -60,7 +60,7 @@ pub(super) fn stop(
     let role = rows::role_number(Role::Agent);
     let reply = (session, role, written, message.0, now.wall_ms);
     txn.conn.prepare_cached(sql)?.execute(reply)?;
-    outbox::count_reply(txn.conn, session, now)?;
+    outbox::count_reply(txn.conn, session, None, now)?;
     txn.changes.sessions.push(session);
     Ok(())
 }

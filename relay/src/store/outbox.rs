@@ -62,11 +62,8 @@ fn post(txn: &mut Txn<'_>, reply: &NewReply, now: Now) -> Result<MessageId, Stor
         inbox::dequeue(txn, (open.site, session, message), now)?;
     }
     let id = insert(txn.conn, session, reply, now)?;
-    if reply.idempotency.is_some() {
-        let sql = "UPDATE session SET keys = ?2 WHERE id = ?1";
-        let keys = keys.with(txn.conn, reply.idempotency, id.0)?;
-        txn.conn.prepare_cached(sql)?.execute((session, keys))?;
-    }
+    let keys = keys.with(txn.conn, reply.idempotency, id)?;
+    count_reply(txn.conn, session, Some(keys), now)?;
     txn.changes.sessions.push(session);
     Ok(id)
 }
@@ -76,28 +73,22 @@ fn find_repeat(
     keys: &UsedKeys,
     reply: &NewReply,
 ) -> Result<Option<MessageId>, StoreError> {
-    let Some(key) = reply.idempotency else { return Ok(None) };
-    let Some(earlier) = keys.find(conn, key)? else { return Ok(None) };
-    let sql = "SELECT text = :text AND answers IS :answers AND stopped = :stopped
-                   AND quick_replies IS :quick_replies
-               FROM message WHERE id = :id";
-    let body = named_params! {
-        ":id": earlier,
-        ":text": reply.text,
-        ":answers": reply.answers.map(|id| id.0),
-        ":stopped": reply.stopped,
-        ":quick_replies": quick_replies_text(reply),
-    };
-    let is_same: bool = conn.prepare_cached(sql)?.query_row(body, |row| row.get(0))?;
-    let earlier = MessageId(earlier);
-    if is_same && uploads::attached(conn, earlier)? == reply.files {
-        Ok(Some(earlier))
-    } else {
-        Err(StoreError::IdempotencyMismatch)
-    }
+    keys.find_same(conn, reply.idempotency, &reply.files, |earlier| {
+        let sql = "SELECT text = :text AND answers IS :answers AND stopped = :stopped
+                       AND quick_replies IS :quick_replies
+                   FROM message WHERE id = :id";
+        let body = named_params! {
+            ":id": earlier.0,
+            ":text": reply.text,
+            ":answers": reply.answers.map(|id| id.0),
+            ":stopped": reply.stopped,
+            ":quick_replies": quick_replies_text(reply),
+        };
+        conn.prepare_cached(sql)?.query_row(body, |row| row.get(0))
+    })
 }
 
-/// Stores a reply and counts it.
+/// Stores a reply; it is to be counted.
 pub(super) fn insert(
     conn: &Connection,
     session: SessionKey,
@@ -120,7 +111,6 @@ pub(super) fn insert(
         ":quick_replies": quick_replies_text(reply),
     })?);
     uploads::attach(conn, session, id, Role::Agent, &reply.files)?;
-    count_reply(conn, session, now)?;
     Ok(id)
 }
 
@@ -130,14 +120,16 @@ fn quick_replies_text(reply: &NewReply) -> Option<String> {
     serde_json::to_string(offered).ok()
 }
 
-/// Counts a reply that was stored in a session.
+/// Counts a reply that was stored in a session, whose keys are these from now on, or as they were.
 pub(super) fn count_reply(
     conn: &Connection,
     session: SessionKey,
+    keys: Option<Vec<u8>>,
     now: Now,
 ) -> Result<(), StoreError> {
-    let sql =
-        "UPDATE session SET response_count = response_count + 1, last_active = ?2 WHERE id = ?1";
-    conn.prepare_cached(sql)?.execute((session, now.wall_ms))?;
+    let sql = "UPDATE session SET response_count = response_count + 1, last_active = ?2,
+                   keys = coalesce(?3, keys)
+               WHERE id = ?1";
+    conn.prepare_cached(sql)?.execute((session, now.wall_ms, keys))?;
     Ok(())
 }

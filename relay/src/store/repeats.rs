@@ -4,9 +4,10 @@
 //! and no two messages lie side by side. So a session's row, which every message changes anyway, holds
 //! the beginnings of its latest keys; when it is full, they are put into a row of `earlier_keys`.
 
+use postern_shared::{FileId, MessageId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{IdempotencyKey, SessionKey, StoreError};
+use super::{IdempotencyKey, SessionKey, StoreError, uploads};
 
 /// What is kept of a key's hash, in bytes: two keys of one session that begin alike are told apart by
 /// their messages.
@@ -40,12 +41,29 @@ impl UsedKeys {
         Ok(Self { session, latest: row.get(0)?, has_earlier })
     }
 
-    /// The entry that came with this key.
-    pub(super) fn find(
+    /// The entry that came with this key before; an error unless it has these files, and `is_same` says
+    /// that it is the same otherwise.
+    pub(super) fn find_same(
+        &self,
+        conn: &Connection,
+        key: Option<IdempotencyKey>,
+        files: &[FileId],
+        is_same: impl FnOnce(MessageId) -> rusqlite::Result<bool>,
+    ) -> Result<Option<MessageId>, StoreError> {
+        let Some(key) = key else { return Ok(None) };
+        let Some(earlier) = self.find(conn, key)? else { return Ok(None) };
+        if is_same(earlier)? && uploads::attached(conn, earlier)? == files {
+            Ok(Some(earlier))
+        } else {
+            Err(StoreError::IdempotencyMismatch)
+        }
+    }
+
+    fn find(
         &self,
         conn: &Connection,
         key: IdempotencyKey,
-    ) -> Result<Option<i64>, StoreError> {
+    ) -> Result<Option<MessageId>, StoreError> {
         // Ids of the entries whose keys a row holds: from the number of the one before to its own.
         let mut from = 0;
         if self.has_earlier {
@@ -74,11 +92,12 @@ impl UsedKeys {
         key: IdempotencyKey,
         from: i64,
         to: i64,
-    ) -> Result<Option<i64>, StoreError> {
+    ) -> Result<Option<MessageId>, StoreError> {
         let sql = "SELECT id FROM message
                    WHERE session = ?1 AND id >= ?2 AND id < ?3 AND idempotency = ?4";
         let mut entry = conn.prepare_cached(sql)?;
-        Ok(entry.query_row((self.session, from, to, key), |row| row.get(0)).optional()?)
+        let found = entry.query_row((self.session, from, to, key), |row| row.get(0));
+        Ok(found.optional()?.map(MessageId))
     }
 
     /// The latest keys once this one's entry is stored, for the session's row.
@@ -86,12 +105,12 @@ impl UsedKeys {
         mut self,
         conn: &Connection,
         key: Option<IdempotencyKey>,
-        entry: i64,
+        entry: MessageId,
     ) -> Result<Vec<u8>, StoreError> {
         let Some(key) = key else { return Ok(self.latest) };
         if self.latest.len() >= KEYS * BEGINNING {
             let sql = "INSERT INTO earlier_keys (session, number, keys) VALUES (?1, ?2, ?3)";
-            conn.prepare_cached(sql)?.execute((self.session, entry, &self.latest))?;
+            conn.prepare_cached(sql)?.execute((self.session, entry.0, &self.latest))?;
             self.latest.clear();
         }
         self.latest.extend_from_slice(beginning(&key));

@@ -256,7 +256,7 @@ fn insert(
     let sql = "UPDATE session SET message_count = message_count + 1, last_active = ?2,
                    minute_whole_at = ?3, day_whole_at = ?4, keys = ?5
                WHERE id = ?1";
-    let keys = used.keys.with(txn.conn, message.idempotency, id.0)?;
+    let keys = used.keys.with(txn.conn, message.idempotency, id)?;
     let SessionUse { minute_whole_at, day_whole_at } = session_use;
     let row = (session, now.wall_ms, minute_whole_at, day_whole_at, keys);
     txn.conn.prepare_cached(sql)?.execute(row)?;
@@ -293,17 +293,11 @@ fn find_repeat(
     keys: &UsedKeys,
     message: &NewMessage,
 ) -> Result<Option<MessageId>, StoreError> {
-    let Some(key) = message.idempotency else { return Ok(None) };
-    let Some(earlier) = keys.find(conn, key)? else { return Ok(None) };
-    let sql = "SELECT text = ?2 AND metadata IS ?3 FROM message WHERE id = ?1";
-    let body = (earlier, &message.text, metadata_text(message.metadata.as_ref()));
-    let is_same: bool = conn.prepare_cached(sql)?.query_row(body, |row| row.get(0))?;
-    let earlier = MessageId(earlier);
-    if is_same && uploads::attached(conn, earlier)? == message.files {
-        Ok(Some(earlier))
-    } else {
-        Err(StoreError::IdempotencyMismatch)
-    }
+    keys.find_same(conn, message.idempotency, &message.files, |earlier| {
+        let sql = "SELECT text = ?2 AND metadata IS ?3 FROM message WHERE id = ?1";
+        let body = (earlier.0, &message.text, metadata_text(message.metadata.as_ref()));
+        conn.prepare_cached(sql)?.query_row(body, |row| row.get(0))
+    })
 }
 
 fn sessions(
