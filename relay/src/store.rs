@@ -43,7 +43,7 @@ pub use feedback::Feedback;
 pub use file::OpenError;
 pub use held::HeldCall;
 pub use identity::Identity;
-pub use inbox::{Inbox, Kept, Leased, Nack};
+pub use inbox::{Inbox, Kept, LeaseTerms, Leased, Nack};
 pub use keys::{KeyId, KeyRow, LiveKey};
 pub use opening::{NewSession, Opened};
 pub use outbox::NewReply;

@@ -9,7 +9,8 @@ use postern_relay::limits::{Allowance, SiteLimits};
 use postern_relay::secret::SecretHash;
 use postern_relay::sites::Site;
 use postern_relay::store::{
-    FreshSession, HeldCall, Identity, Leased, NewMessage, Now, SiteKey, Store, StoreError,
+    FreshSession, HeldCall, Identity, LeaseTerms, Leased, NewMessage, Now, SiteKey, Store,
+    StoreError,
 };
 use postern_shared::{SiteId, Uid};
 use rusqlite::Connection;
@@ -99,7 +100,8 @@ impl Stage {
     }
 
     fn hold(&self) -> HeldCall {
-        self.store.hold_call(self.site(), 10, LEASE, MAX_ATTEMPTS)
+        let terms = LeaseTerms { limit: 10, lasts: LEASE, max_attempts: MAX_ATTEMPTS };
+        self.store.hold_call(self.site(), terms)
     }
 
     /// A visitor's message, by which a session is opened unless a token is shown.

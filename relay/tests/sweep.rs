@@ -7,8 +7,8 @@ use postern_relay::limits::{Allowance, SiteLimits};
 use postern_relay::secret::SecretHash;
 use postern_relay::sites::Site;
 use postern_relay::store::{
-    FreshSession, Identity, Leased, NewChunk, NewMessage, Now, SessionKey, SiteKey, Store,
-    StoreError,
+    FreshSession, Identity, LeaseTerms, Leased, NewChunk, NewMessage, Now, SessionKey, SiteKey,
+    Store, StoreError,
 };
 use postern_shared::{Cursor, SiteId, Uid};
 
@@ -26,7 +26,8 @@ async fn what_was_written_is_kept_of_every_message_that_is_stopped() -> Result<(
     let site = site(&store);
     let sessions =
         try_join_all((0..MORE_THAN_A_SWEEP_TAKES).map(|n| open_session(&store, n))).await?;
-    let leased = store.lease(site, MORE_THAN_A_SWEEP_TAKES, LEASE, MAX_ATTEMPTS, NOW).await?;
+    let (limit, lasts, max_attempts) = (MORE_THAN_A_SWEEP_TAKES, LEASE, MAX_ATTEMPTS);
+    let leased = store.lease(site, LeaseTerms { limit, lasts, max_attempts }, NOW).await?;
     try_join_all(leased.into_iter().map(|leased| write_and_cancel(&store, leased))).await?;
 
     for _ in 0..2 {

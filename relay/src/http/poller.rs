@@ -23,7 +23,8 @@ use super::reply::ok;
 use super::visitor::{MAX_WAIT_SECONDS, check_files};
 use crate::metrics::Held;
 use crate::store::{
-    self, IdempotencyKey, Nack, NewChunk, NewReply, Page, Paged, SessionKey, SiteKey, StoreError,
+    self, IdempotencyKey, LeaseTerms, Nack, NewChunk, NewReply, Page, Paged, SessionKey, SiteKey,
+    StoreError,
 };
 
 const DEFAULT_LIMIT: u32 = 50;
@@ -41,11 +42,11 @@ pub(super) async fn lease_messages(
     let body: LeaseRequest = read_json(request, app.limits.max_body_bytes).await?;
     let limit = in_range("limit", body.limit.unwrap_or(DEFAULT_LIMIT), 1, MAX_LIMIT)?;
     let wait = in_range("wait_seconds", body.wait_seconds.unwrap_or(0), 0, MAX_WAIT_SECONDS)?;
-    let lease = lease_duration(body.lease_seconds.unwrap_or(DEFAULT_LEASE_SECONDS))?;
+    let lasts = lease_duration(body.lease_seconds.unwrap_or(DEFAULT_LEASE_SECONDS))?;
     app.metrics.last_poll.set(app.clock.now().wall_ms / 1_000);
-    let leased =
-        wait_for_lease(&app, caller.site.key, limit, lease, Duration::from_secs(wait.into()))
-            .await?;
+    let terms = LeaseTerms { limit, lasts, max_attempts: app.limits.max_attempts };
+    let wait = Duration::from_secs(wait.into());
+    let leased = wait_for_lease(&app, caller.site.key, terms, wait).await?;
     let messages = leased.into_iter().map(leased_message).collect();
     Ok(ok("Leased", Leased { messages }))
 }
@@ -54,19 +55,17 @@ pub(super) async fn lease_messages(
 async fn wait_for_lease(
     app: &App,
     site: SiteKey,
-    limit: u32,
-    lease: Duration,
+    terms: LeaseTerms,
     wait: Duration,
 ) -> Result<Vec<store::Leased>, StoreError> {
     let until = Instant::now() + wait;
-    let max_attempts = app.limits.max_attempts;
     let _held = Held::count(&app.metrics.lease_calls_held);
     let mut is_over = false;
     loop {
         let changed = app.store.inbox_changed(site);
-        let mut leased = app.store.lease(site, limit, lease, max_attempts, app.clock.now()).await?;
+        let mut leased = app.store.lease(site, terms, app.clock.now()).await?;
         if leased.is_empty() {
-            let mut call = app.store.hold_call(site, limit, lease, max_attempts);
+            let mut call = app.store.hold_call(site, terms);
             tokio::select! {
                 () = call.served() => {}
                 () = changed => {}

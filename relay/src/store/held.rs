@@ -8,13 +8,12 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use super::{Leased, Now, SiteKey, Store, StoreError};
+use super::{LeaseTerms, Leased, Now, SiteKey, Store, StoreError};
 
 /// A lease that is queued; whoever drops it leaves the messages to nobody until it runs out.
 struct UnderWay(BoxFuture<'static, Result<Vec<Leased>, StoreError>>);
@@ -26,9 +25,7 @@ pub(super) struct HeldCalls(Mutex<HashMap<SiteKey, VecDeque<Wanted>>>);
 /// What one call wants.
 #[derive(Debug)]
 struct Wanted {
-    limit: u32,
-    lease: Duration,
-    max_attempts: u32,
+    terms: LeaseTerms,
     call: oneshot::Sender<UnderWay>,
 }
 
@@ -99,15 +96,9 @@ impl HeldCalls {
 impl Store {
     /// Leaves word that a call waits for messages; to be registered with [`Store::inbox_changed`], and
     /// to have looked, before.
-    pub fn hold_call(
-        &self,
-        site: SiteKey,
-        limit: u32,
-        lease: Duration,
-        max_attempts: u32,
-    ) -> HeldCall {
+    pub fn hold_call(&self, site: SiteKey, terms: LeaseTerms) -> HeldCall {
         let (call, handed_over) = oneshot::channel();
-        self.held_calls.add(site, Wanted { limit, lease, max_attempts, call });
+        self.held_calls.add(site, Wanted { terms, call });
         HeldCall { calls: Arc::clone(&self.held_calls), handed_over, under_way: None }
     }
 
@@ -126,11 +117,8 @@ impl Store {
 
     fn serve_held_call(&self, site: SiteKey, now: Now) {
         self.held_calls.serve(site, |wanted| {
-            let Wanted { limit, lease, max_attempts, .. } = *wanted;
-            let store = self.clone();
-            let mut lease =
-                async move { store.lease_stored(site, limit, lease, max_attempts, now).await }
-                    .boxed();
+            let (store, terms) = (self.clone(), wanted.terms);
+            let mut lease = async move { store.lease_in_turn(site, terms, now).await }.boxed();
             match (&mut lease).now_or_never() {
                 Some(refused) => UnderWay(future::ready(refused).boxed()),
                 None => UnderWay(lease),

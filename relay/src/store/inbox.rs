@@ -27,6 +27,17 @@ pub struct Leased {
     pub lease: LeaseId,
 }
 
+/// What a lease is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LeaseTerms {
+    /// At most so many messages.
+    pub limit: u32,
+    /// For so long.
+    pub lasts: Duration,
+    /// None that had this many leases: they are left to the sweeper.
+    pub max_attempts: u32,
+}
+
 /// Why and how a message is given back.
 #[derive(Debug, Clone)]
 pub struct Nack {
@@ -74,39 +85,32 @@ pub struct Kept {
 }
 
 impl Store {
-    /// Leases up to `limit` visible messages of a site, the longest visible first, at most the oldest of each
-    /// session. One that had `max_attempts` leases is left to the sweeper.
+    /// Leases visible messages of a site, the longest visible first, at most the oldest of each session.
     ///
     /// # Errors
     /// Only the database's own.
     pub async fn lease(
         &self,
         site: SiteKey,
-        limit: u32,
-        lease: Duration,
-        max_attempts: u32,
+        terms: LeaseTerms,
         now: Now,
     ) -> Result<Vec<Leased>, StoreError> {
         // Most calls find nothing, and a look takes less than a turn in the writer's queue.
-        let look = move |conn: &Connection| is_any_visible(conn, site, max_attempts, now);
+        let look = move |conn: &Connection| is_any_visible(conn, site, terms.max_attempts, now);
         if !self.readers.run_here(look).await? {
             return Ok(Vec::new());
         }
-        self.lease_stored(site, limit, lease, max_attempts, now).await
+        self.lease_in_turn(site, terms, now).await
     }
 
     /// The same in the writer's turn, behind everything that is queued for it.
-    pub(super) async fn lease_stored(
+    pub(super) async fn lease_in_turn(
         &self,
         site: SiteKey,
-        limit: u32,
-        lease: Duration,
-        max_attempts: u32,
+        terms: LeaseTerms,
         now: Now,
     ) -> Result<Vec<Leased>, StoreError> {
-        let work =
-            move |txn: &mut Txn<'_>| lease_visible(txn, site, limit, lease, max_attempts, now);
-        self.writer.run_checked(work).await
+        self.writer.run_checked(move |txn| lease_visible(txn, site, terms, now)).await
     }
 
     /// Keeps a lease: it runs out `lease` from now.
@@ -322,9 +326,7 @@ fn is_any_visible(
 fn lease_visible(
     txn: &mut Txn<'_>,
     site: SiteKey,
-    limit: u32,
-    lease: Duration,
-    max_attempts: u32,
+    LeaseTerms { limit, lasts, max_attempts }: LeaseTerms,
     now: Now,
 ) -> Result<Vec<Leased>, StoreError> {
     let sql = format!(
@@ -338,7 +340,7 @@ fn lease_visible(
         ":limit": limit,
     };
     let found = find(txn.conn, &sql, parameters)?;
-    take(txn, found, "", lease, now)
+    take(txn, found, "", lasts, now)
 }
 
 /// The `session` and `message` of the rows that a query names.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use postern_relay::secret::SecretHash;
 use postern_relay::store::{
-    Feedback, FreshSession, IdempotencyKey, Kept, Nack, NewChunk, NewFile, NewMessage, NewReply,
+    Feedback, FreshSession, IdempotencyKey, Kept, LeaseTerms, Nack, NewChunk, NewFile, NewMessage,
+    NewReply,
 };
 use postern_shared::files::File;
 use postern_shared::visitor::Role;
@@ -120,7 +121,9 @@ impl Run {
 
     pub(super) async fn lease(&mut self, limit: u32, lasts_ms: i64) -> Checked {
         let now = self.model.now;
-        let leased = self.store.lease(self.site, limit, span(lasts_ms), MAX_ATTEMPTS, now).await?;
+        let lasts = span(lasts_ms);
+        let terms = LeaseTerms { limit, lasts, max_attempts: MAX_ATTEMPTS };
+        let leased = self.store.lease(self.site, terms, now).await?;
         let messages: Vec<_> = leased.iter().map(|leased| leased.message.clone()).collect();
         prop_assert_eq!(messages, self.model.lease(limit, lasts_ms));
         for leased in leased {
