@@ -41,6 +41,7 @@ scene("what is sent in the moment in which the page is left is kept", async (sta
   await visitor.send("first");
   await visitor.sees("You said: first [Sending…]");
   const loaded = visitor.page.waitForEvent("load");
+  await visitor.page.evaluate(keepDatabaseBusy);
   await visitor.page.evaluate(() => {
     document.querySelector<PosternChat>("postern-chat")?.send("last words");
     location.reload();
@@ -51,6 +52,20 @@ scene("what is sent in the moment in which the page is left is kept", async (sta
   await release();
   await until(async () => (await stage.stored()).length, 4);
 });
+
+/** From when it returns, the records are this page's alone, until the page is left. */
+async function keepDatabaseBusy(): Promise<void> {
+  const name = `postern:${new URL(location.href).searchParams.get("relay")}:unsent`;
+  const opened = indexedDB.open(name);
+  await new Promise((resolve) => {
+    opened.onsuccess = resolve;
+  });
+  const records = opened.result.transaction("records", "readwrite").objectStore("records");
+  const goOn = () => {
+    records.count().onsuccess = goOn;
+  };
+  goOn();
+}
 
 scene("what a tab that crashes has not sent, another sends", async (stage) => {
   stage.echo();

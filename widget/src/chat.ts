@@ -74,8 +74,7 @@ export class Chat {
     this.#client = new Client(relay, site, this.#clock);
     this.#session = new SessionKeeper(this.#store);
     const { prefix } = this.#store;
-    const { indexedDB } = platform;
-    this.#unsent = new UnsentMessages(`${prefix}unsent`, indexedDB, this.#clock, signal);
+    this.#unsent = new UnsentMessages(this.#store, platform.indexedDB, this.#clock, signal);
     this.conversation = new Conversation(this.#store, this.#unsent);
     // Two that open a session at the same time would open two.
     const exclusively = exclusivelyAs(`${prefix}outbox`, platform.locks);

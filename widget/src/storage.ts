@@ -58,6 +58,16 @@ export class Store {
     this.#write("seen", id);
   }
 
+  /** The messages that go to IndexedDB just now: a page that ends before they are there leaves them here. */
+  get adding(): readonly unknown[] {
+    const value = this.#read("adding");
+    return Array.isArray(value) ? value : [];
+  }
+
+  set adding(messages: readonly unknown[]) {
+    this.#write("adding", messages.length > 0 ? messages : undefined);
+  }
+
   /** Whether the panel is open; asked of a storage that each tab has for itself. */
   get isOpen(): boolean {
     return this.#read("open") === true;
@@ -69,7 +79,7 @@ export class Store {
 
   /** Forgets everything. */
   clear(): void {
-    for (const name of ["session", "earlier-token", "foreign", "seen"])
+    for (const name of ["session", "earlier-token", "foreign", "seen", "adding"])
       this.#write(name, undefined);
   }
 

@@ -2,7 +2,7 @@
 
 import type { Clock } from "./clock.ts";
 import { Records } from "./records.ts";
-import { hasTypes } from "./storage.ts";
+import { hasTypes, type Store } from "./storage.ts";
 import type { FileInfo, Metadata } from "./wire.ts";
 
 /** A file that goes with an unsent message. */
@@ -36,20 +36,24 @@ export interface Unsent {
  */
 export class UnsentMessages extends EventTarget {
   #messages = new Map<string, Unsent>();
+  #store: Store;
   #records: Records;
   #channel: BroadcastChannel | undefined;
   /** How often this tab has changed something. */
   #changes = 0;
 
-  /** `name` is the same in all tabs that share them. */
-  constructor(name: string, indexedDB: () => IDBFactory, clock: Clock, signal: AbortSignal) {
+  /** They are shared by all tabs whose stores have the same prefix. */
+  constructor(store: Store, indexedDB: () => IDBFactory, clock: Clock, signal: AbortSignal) {
     super();
+    const name = `${store.prefix}unsent`;
+    this.#store = store;
     this.#records = new Records(name, "key", indexedDB, clock);
     this.#channel = new BroadcastChannel(name);
     this.#channel.onmessage = () => {
       if (!signal.aborted) this.dispatchEvent(new Event("change"));
     };
     signal.addEventListener("abort", () => this.#close());
+    for (const message of store.adding.filter(isUnsent)) this.#takeOver(message);
   }
 
   /** Oldest first. */
@@ -63,9 +67,10 @@ export class UnsentMessages extends EventTarget {
 
   add(message: Unsent): void {
     this.#messages.set(message.key, message);
-    this.#write((records) => {
+    this.#store.adding = [...this.#store.adding, message];
+    this.#keep(message, (records) => {
       const request = records.put(message);
-      // So it is kept even when the page is left in this moment.
+      // So that it is kept when the page is left now; unless another transaction is in its way.
       records.transaction.commit();
       return request;
     });
@@ -74,6 +79,7 @@ export class UnsentMessages extends EventTarget {
   /** Puts another message, or none, in the place of one, unless another tab has done that before. */
   replace(key: string, next?: Unsent): void {
     this.#messages.delete(key);
+    this.#isAdded(key);
     if (next) this.#messages.set(next.key, next);
     this.#write((records) => {
       const request = records.openCursor(key);
@@ -96,6 +102,26 @@ export class UnsentMessages extends EventTarget {
     if (!found) return;
     if (changes !== this.#changes) return this.sync();
     this.#messages = new Map(found.filter(isUnsent).map((message) => [message.key, message]));
+  }
+
+  /** Adds what an earlier page, or one that is still at it, had begun to add. */
+  #takeOver(message: Unsent): void {
+    this.#keep(message, (records) => {
+      const request = records.getKey(message.key);
+      request.onsuccess = () => {
+        if (request.result === undefined) records.put(message);
+      };
+      return request;
+    });
+  }
+
+  async #keep({ key }: Unsent, work: (records: IDBObjectStore) => IDBRequest): Promise<void> {
+    await this.#write(work);
+    this.#isAdded(key);
+  }
+
+  #isAdded(key: string): void {
+    this.#store.adding = this.#store.adding.filter((other) => isUnsent(other) && other.key !== key);
   }
 
   async #write(work: (records: IDBObjectStore) => IDBRequest): Promise<void> {

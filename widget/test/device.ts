@@ -31,7 +31,7 @@ export class Device {
 
   /** What a page load finds of the unsent messages. */
   unsent(clock: Clock = systemClock, signal: AbortSignal = over.signal): UnsentMessages {
-    return new UnsentMessages("unsent", this.indexedDB, clock, signal);
+    return new UnsentMessages(this.store(), this.indexedDB, clock, signal);
   }
 
   /** What a page load makes of all that. */

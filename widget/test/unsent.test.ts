@@ -93,6 +93,40 @@ test("what is done in a page's last moment is done", async () => {
   assert.deepEqual(await kept(), [message(2)]);
 });
 
+test("what had not reached IndexedDB when its page ended, the next page finds", async () => {
+  const { indexedDB } = device;
+  device.indexedDB = () => ({ open: () => ({}) }) as unknown as IDBFactory;
+  const clock = new TestClock();
+  const messages = device.unsent(clock);
+  messages.add(message(1));
+  messages.add(message(2));
+  device.indexedDB = indexedDB;
+  assert.deepEqual(await kept(), [message(1), message(2)]);
+  assert.equal(device.storage.size, 0);
+  await clock.sleeping(3_000);
+  clock.advance(3_000);
+});
+
+test("what had reached it is not changed by a page that takes it for unfinished", async () => {
+  const messages = device.unsent();
+  const addressed = { ...message(1), addressee: "s1" };
+  messages.add(addressed);
+  await messages.sync();
+  device.store().adding = [message(1)];
+  assert.deepEqual(await kept(), [addressed]);
+  assert.equal(device.storage.size, 0);
+});
+
+test("what a page that ended had begun to add, and another has sent, is not sent again", async () => {
+  const messages = device.unsent();
+  messages.add(message(1));
+  await messages.sync();
+  device.store().adding = [message(1)];
+  messages.replace("k1");
+  await messages.sync();
+  assert.deepEqual(await kept(), []);
+});
+
 test("a page that forgets and the one that takes its place keep apart", async () => {
   const life = new AbortController();
   const messages = device.unsent(undefined, life.signal);
@@ -107,6 +141,7 @@ test("a page that forgets and the one that takes its place keep apart", async ()
 });
 
 test("what cannot be read counts as not there", async () => {
+  device.store().adding = [{ key: "odd" }, null];
   const messages = device.unsent();
   messages.add({ key: "odd" } as Unsent);
   messages.add(message(1));
