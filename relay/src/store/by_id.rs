@@ -6,7 +6,7 @@ use rusqlite::Connection;
 
 use super::writer::Txn;
 use super::{Accepted, FreshSession, NewMessage, Now, SessionKey, Store, StoreError};
-use super::{rows, sessions};
+use super::{quota, rows, sessions};
 use crate::secret::SecretHash;
 
 impl Store {
@@ -49,8 +49,8 @@ fn accept(
     fresh: FreshSession,
     now: Now,
 ) -> Result<Accepted, StoreError> {
-    match rows::token_holder(txn.conn, &fresh.token) {
-        Ok(holder) => sessions::accept_in(txn, message, &holder, fresh.uid, now),
+    match quota::holder(txn, &fresh.token, &message.allowance) {
+        Ok(holder) => sessions::accept_in(txn, message, holder, fresh.uid, now),
         Err(StoreError::UnknownToken) => {
             refuse_taken(txn.conn, message.session.as_ref())?;
             sessions::open_session(txn, message, None, fresh, now)

@@ -1,14 +1,17 @@
 //! Limits that hold over restarts: counted in the rows, by the transaction that adds to them.
 
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use rusqlite::{Connection, named_params};
+use rusqlite::{Connection, OptionalExtension, ToSql};
 
 use super::repeats::{USED_KEYS, UsedKeys};
+use super::rows::{SESSION_REF, SessionRef, session_ref};
 use super::writer::Txn;
 use super::{Now, SessionKey, SiteKey, StoreError};
 use crate::limits::{Allowance, DAY, Exceeded, Limit, MINUTE, SiteLimits};
+use crate::secret::SecretHash;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -131,28 +134,56 @@ pub(super) fn used(
     session: SessionKey,
     allowance: &Allowance,
 ) -> Result<Used, StoreError> {
-    // Read by their places: each message reads one.
-    let sql = format!(
-        "SELECT {USED_KEYS}, session.minute_whole_at, session.day_whole_at,
-             site.id, site.minute_whole_at, day, day_count, open_count,
-             (SELECT count(*) FROM (SELECT 1 FROM inbox WHERE session = :session LIMIT :max))
-         FROM session JOIN site ON site.id = session.site WHERE session.id = :session"
-    );
+    static SQL: LazyLock<String> = LazyLock::new(|| select_used("session.id = ?1"));
+    let (_, used) = find(txn, &SQL, session, allowance)?;
+    Ok(used)
+}
+
+/// The session that a token opens, and what it and its site have used up by now: read at once, since each
+/// message needs both. [`StoreError::UnknownToken`] when it opens none.
+pub(super) fn holder(
+    txn: &Txn<'_>,
+    token: &SecretHash,
+    allowance: &Allowance,
+) -> Result<(SessionRef, Used), StoreError> {
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        select_used("session.id = (SELECT session FROM session_token WHERE hash = ?1)")
+    });
+    find(txn, &SQL, token, allowance).optional()?.ok_or(StoreError::UnknownToken)
+}
+
+/// The query of [`find`]; `?2` is how many open messages are worth counting.
+fn select_used(which: &str) -> String {
+    format!(
+        "SELECT {SESSION_REF}, {USED_KEYS}, session.minute_whole_at, session.day_whole_at,
+             (SELECT count(*) FROM (SELECT 1 FROM inbox WHERE inbox.session = session.id LIMIT ?2)),
+             site.id, site.open_count, site.minute_whole_at, site.day, site.day_count
+         FROM session JOIN site ON site.id = session.site WHERE {which}"
+    )
+}
+
+fn find(
+    txn: &Txn<'_>,
+    sql: &str,
+    which: impl ToSql,
+    allowance: &Allowance,
+) -> rusqlite::Result<(SessionRef, Used)> {
     let max = allowance.site.session_open_messages.max(1);
-    let parameters = named_params! { ":session": session, ":max": max };
-    Ok(txn.conn.prepare_cached(&sql)?.query_row(parameters, |row| {
-        let site = row.get(4)?;
-        let (minute_whole_at, day, day_count) = (row.get(5)?, row.get(6)?, row.get(7)?);
+    txn.conn.prepare_cached(sql)?.query_row((which, max), |row| {
+        let session = session_ref(row)?;
+        let site = row.get(9)?;
+        let (minute_whole_at, day, day_count) = (row.get(11)?, row.get(12)?, row.get(13)?);
         let stored = SiteUse { minute_whole_at, day, day_count };
-        Ok(Used {
+        let used = Used {
             site,
-            session_open: row.get(9)?,
-            site_open: row.get::<_, i64>(8)? + txn.sites_use.opened(site),
-            keys: UsedKeys::read(session, row)?,
-            of_session: SessionUse { minute_whole_at: row.get(2)?, day_whole_at: row.get(3)? },
+            session_open: row.get(8)?,
+            site_open: row.get::<_, i64>(10)? + txn.sites_use.opened(site),
+            keys: UsedKeys::new(session.key, row.get(4)?, row.get(5)?),
+            of_session: SessionUse { minute_whole_at: row.get(6)?, day_whole_at: row.get(7)? },
             of_site: txn.sites_use.used.get(&site).copied().unwrap_or(stored),
-        })
-    })?)
+        };
+        Ok((session, used))
+    })
 }
 
 impl SiteUse {

@@ -5,7 +5,7 @@
 //! the beginnings of its latest keys; when it is full, they are put into a row of `earlier_keys`.
 
 use postern_shared::{FileId, MessageId};
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension};
 
 use super::{IdempotencyKey, SessionKey, StoreError, uploads};
 
@@ -25,20 +25,22 @@ pub(super) struct UsedKeys {
     has_earlier: bool,
 }
 
-/// The columns of `session` for [`UsedKeys::read`].
+/// The columns of `session` for [`UsedKeys::new`].
 pub(super) const USED_KEYS: &str = "session.keys, session.message_count + session.response_count";
 
 impl UsedKeys {
     /// Those of a session.
     pub(super) fn of(conn: &Connection, session: SessionKey) -> Result<Self, StoreError> {
         let sql = format!("SELECT {USED_KEYS} FROM session WHERE id = ?1");
-        Ok(conn.prepare_cached(&sql)?.query_row([session], |row| Self::read(session, row))?)
+        let (latest, entries) = conn
+            .prepare_cached(&sql)?
+            .query_row([session], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        Ok(Self::new(session, latest, entries))
     }
 
-    /// Of a row that begins with the columns of [`USED_KEYS`].
-    pub(super) fn read(session: SessionKey, row: &Row<'_>) -> rusqlite::Result<Self> {
-        let has_earlier = row.get::<_, usize>(1)? > KEYS;
-        Ok(Self { session, latest: row.get(0)?, has_earlier })
+    /// Of what is in the columns of [`USED_KEYS`].
+    pub(super) fn new(session: SessionKey, latest: Vec<u8>, entries: usize) -> Self {
+        Self { session, latest, has_earlier: entries > KEYS }
     }
 
     /// The entry that came with this key before; an error unless it has these files, and `is_same` says

@@ -125,18 +125,21 @@ fn accept(
     now: Now,
 ) -> Result<Accepted, StoreError> {
     let holder = match &message.token {
-        Some(token) => Some(rows::token_holder(txn.conn, token)?),
+        Some(token) => Some(quota::holder(txn, token, &message.allowance)?),
         None => None,
     };
-    if let Some(holder) = &holder
-        && message.session.as_ref() == Some(&holder.id)
-    {
-        // The visitor's identity is written before a repeat is looked for, and files are looked for last.
-        let checks_first = message.identity.verified.is_none() && message.files.is_empty();
-        let work = |txn: &mut Txn<'_>| accept_in(txn, message, holder, fresh.uid, now);
-        return if checks_first { work(txn) } else { txn.undoing(work) };
+    match holder {
+        Some((session, used)) if message.session.as_ref() == Some(&session.id) => {
+            // The visitor's identity is written before a repeat is looked for, and files are looked for last.
+            let checks_first = message.identity.verified.is_none() && message.files.is_empty();
+            let work = |txn: &mut Txn<'_>| accept_in(txn, message, (session, used), fresh.uid, now);
+            if checks_first { work(txn) } else { txn.undoing(work) }
+        }
+        other => {
+            let holder = other.map(|(session, _)| session);
+            txn.undoing(|txn| accept_opening(txn, message, holder, fresh, now))
+        }
     }
-    txn.undoing(|txn| accept_opening(txn, message, holder, fresh, now))
 }
 
 /// Stores a message that opens a session, or did so before.
@@ -165,19 +168,18 @@ fn accept_opening(
 pub(super) fn accept_in(
     txn: &mut Txn<'_>,
     message: &NewMessage,
-    session: &SessionRef,
+    (session, used): (SessionRef, Used),
     fresh: Uid,
     now: Now,
 ) -> Result<Accepted, StoreError> {
-    let visitor = identity::in_session(txn.conn, message.site, session, &message.identity, fresh)?;
-    let used = quota::used(txn, session.key, &message.allowance)?;
+    let visitor = identity::in_session(txn.conn, message.site, &session, &message.identity, fresh)?;
     let id = match find_repeat(txn.conn, &used.keys, message)? {
         Some(earlier) => earlier,
         None => insert(txn, message, session.key, used, now)?,
     };
     Ok(Accepted {
         message: id,
-        session: session.id.clone(),
+        session: session.id,
         uid: visitor.uid,
         opened: false,
         new_visitor: false,
