@@ -21,7 +21,7 @@ use crate::stored::{MESSAGE, SESSIONS};
 use crate::visitor::stream;
 
 /// For how long nothing is said: as long as a relay is silent before it shows that a stream lives.
-const IDLE: Duration = Duration::from_secs(15);
+const IDLE: Duration = Duration::from_secs(25);
 
 /// What a process has open beside streams.
 const OTHER_FILES: u64 = 200;
