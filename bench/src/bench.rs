@@ -3,10 +3,12 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process;
 use std::time::Duration;
 
 use anyhow::Result;
 use tempfile::TempDir;
+use tokio::signal;
 
 use crate::plan::Topic;
 use crate::processes::Server;
@@ -23,6 +25,22 @@ pub(crate) struct Plan {
     pub(crate) streams: Vec<u32>,
 }
 
+/// A folder in `out` for databases, which are gone with it, also when ctrl-c ends the run.
+pub(crate) fn folder(out: &Path) -> Result<TempDir> {
+    fs::create_dir_all(out)?;
+    let folder = tempfile::tempdir_in(out)?;
+    let path = folder.path().to_owned();
+    tokio::spawn(async move {
+        if signal::ctrl_c().await.is_ok() {
+            if let Err(error) = fs::remove_dir_all(&path) {
+                eprintln!("{} is left: {error}", path.display());
+            }
+            process::exit(130);
+        }
+    });
+    Ok(folder)
+}
+
 pub(crate) struct Bench {
     pub(crate) plan: Plan,
     pub(crate) report: Report,
@@ -36,8 +54,7 @@ pub(crate) struct Bench {
 impl Bench {
     /// Databases lie in a folder of their own in `out`, which goes with this.
     pub(crate) fn new(plan: Plan, out: &Path) -> Result<Self> {
-        fs::create_dir_all(out)?;
-        let folder = tempfile::tempdir_in(out)?;
+        let folder = folder(out)?;
         let echo = Server::start(&std::env::current_exe()?, &["echo"])?;
         let empty = stored::database(folder.path(), 0)?;
         Ok(Self { plan, report: Report::default(), echo, empty, folder })

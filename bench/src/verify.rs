@@ -9,6 +9,7 @@ use postern_shared::visitor::{Entry, Role};
 use tokio::task::JoinSet;
 use tokio::time;
 
+use crate::bench::folder;
 use crate::processes::{Running, Server};
 use crate::promises::check;
 use crate::stored;
@@ -34,8 +35,7 @@ const TOLD: usize = 10;
 /// Checks it with visitors who write while they wait for replies, and lose their streams; returns what
 /// was seen, and fails when a promise was broken.
 pub(crate) async fn run(out: &Path) -> Result<String> {
-    std::fs::create_dir_all(out)?;
-    let folder = tempfile::tempdir_in(out)?;
+    let folder = folder(out)?;
     let relay = Server::relay(&stored::database(folder.path(), 0)?)?;
     let _poller = Running::poller(relay.address, &folder.path().join("poller.db"))?;
     let until = Instant::now() + LENGTH;
