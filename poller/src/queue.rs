@@ -5,6 +5,9 @@
 //! once more when its lease has run out, and knows a reply by its idempotency key. An outcome goes to the
 //! disk at once, and takes along what came before it, but on its way to the relay it waits for no disk.
 
+mod job;
+mod rows;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,28 +15,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use postern_host::file::{self, FileLock};
-use postern_shared::files::File;
 use postern_shared::poller::LeasedMessage;
-use postern_shared::visitor::Identity;
-use postern_shared::{LeaseId, MessageId, Metadata, SessionId, Timestamp, Uid};
-use rusqlite::types::FromSqlError;
-use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, named_params,
-};
+use postern_shared::{LeaseId, MessageId, Timestamp};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use tokio::{task, time};
 use tracing::{info, warn};
 
-use crate::agent::{Question, ReplyFile, Speaker, Turn};
+pub use self::job::{Answer, Job, JobId, Outcome, Outgoing, TakenIn};
 use crate::sqlite;
 
 /// How long an answer whose lease was lost is kept, should the relay hand the message out again.
 const KEEP_PARKED_MS: i64 = 7 * 24 * 3_600 * 1_000;
-
-/// How many of these are kept: a relay that takes no answer must not fill the disk with them.
-const MAX_PARKED: u32 = 1_000;
 
 /// How long a start waits for what a former poller leaves behind: programs of its agent, which are killed
 /// with it as soon as the system gets to it.
@@ -78,147 +71,6 @@ pub enum QueueError {
     /// A query did not end.
     #[error("the queue's task failed: {0}")]
     Task(#[from] task::JoinError),
-}
-
-/// Which message. Numbers count from 1 on every relay, so a number alone may be another session's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JobId {
-    /// Its number.
-    pub message: MessageId,
-    /// Its conversation.
-    pub session: SessionId,
-}
-
-/// A message that waits for the agent, or is with it, and what was said before.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Job {
-    /// The message.
-    pub message_id: MessageId,
-    /// Its conversation.
-    pub session_id: SessionId,
-    /// Its visitor.
-    pub uid: Uid,
-    /// Who that is, and by whose word.
-    pub visitor: Identity,
-    /// The text as it was sent.
-    pub message: String,
-    /// When the relay stored it.
-    pub timestamp: Timestamp,
-    /// What came with it.
-    pub metadata: Metadata,
-    /// The files that go with it, which are at the relay.
-    pub files: Vec<File>,
-    /// The lease under which it came; by now there may be a later one.
-    pub lease_id: LeaseId,
-    /// How often it has been leased.
-    pub attempts: u32,
-    /// The conversation's latest turns, oldest first.
-    pub history: Vec<Turn>,
-}
-
-impl Job {
-    fn new(leased: LeasedMessage, history: Vec<Turn>) -> Self {
-        Self {
-            message_id: leased.id,
-            session_id: leased.session_id,
-            uid: leased.uid,
-            visitor: leased.visitor,
-            message: leased.message,
-            timestamp: leased.timestamp,
-            metadata: leased.metadata,
-            files: leased.files,
-            lease_id: leased.lease_id,
-            attempts: leased.attempts,
-            history,
-        }
-    }
-
-    /// Which message it is.
-    pub fn id(&self) -> JobId {
-        JobId { message: self.message_id, session: self.session_id.clone() }
-    }
-
-    /// What the agent is to be asked, without the files.
-    pub fn into_question(self) -> Question {
-        Question {
-            session_id: self.session_id,
-            uid: self.uid,
-            visitor: self.visitor,
-            message_id: self.message_id,
-            message: self.message,
-            timestamp: self.timestamp,
-            metadata: self.metadata,
-            files: Vec::new(),
-            history: self.history,
-        }
-    }
-}
-
-/// What the queue made of leased messages.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TakenIn {
-    /// Those of which the agent is to be asked.
-    pub new: Vec<Job>,
-    /// Whether any was here before, perhaps with an answer that can be posted now.
-    pub known: bool,
-    /// How many wait for the agent or are with it.
-    pub busy: usize,
-}
-
-/// What the relay is to be told of a message.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Outgoing {
-    /// The message.
-    pub message_id: MessageId,
-    /// Its conversation.
-    pub session_id: SessionId,
-    /// The latest lease.
-    pub lease_id: LeaseId,
-    /// What became of it.
-    pub outcome: Outcome,
-}
-
-impl Outgoing {
-    /// Which message it is of.
-    pub fn id(&self) -> JobId {
-        JobId { message: self.message_id, session: self.session_id.clone() }
-    }
-}
-
-/// What became of a message.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// The agent's reply.
-    Answered(Answer),
-    /// No reply.
-    Failed {
-        /// Why, for the operator.
-        error: String,
-        /// When to try again; `None` gives up for good.
-        retry_after_seconds: Option<u32>,
-    },
-}
-
-/// What the agent replied.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Answer {
-    /// Its text.
-    pub reply: String,
-    /// What the visitor may answer by a click.
-    pub quick_replies: Vec<String>,
-    /// The files that go with it, on this host.
-    pub files: Vec<ReplyFile>,
-    /// When it was there.
-    pub at: Timestamp,
-    /// Whether the visitor stopped it: the text is what was written by then, perhaps nothing.
-    pub stopped: bool,
-}
-
-impl Outcome {
-    /// Whether files on this host go with it.
-    pub fn has_files(&self) -> bool {
-        matches!(self, Self::Answered(answer) if !answer.files.is_empty())
-    }
 }
 
 impl QueueError {
@@ -282,7 +134,8 @@ impl Queue {
         leased: Vec<LeasedMessage>,
         history: u32,
     ) -> Result<TakenIn, QueueError> {
-        self.try_write(Durability::OfTheNext, move |tx| take_in_all(tx, leased, history)).await
+        self.try_write(Durability::OfTheNext, move |tx| rows::take_in_all(tx, leased, history))
+            .await
     }
 
     /// How many messages wait for the agent or are with it.
@@ -290,7 +143,7 @@ impl Queue {
     /// # Errors
     /// Only the database's own.
     pub async fn count_leased(&self) -> Result<usize, QueueError> {
-        self.write(count_leased).await
+        self.write(rows::count_leased).await
     }
 
     /// The messages that wait for the agent or are with it, oldest first, each with up to `history`
@@ -302,10 +155,10 @@ impl Queue {
         self.write(move |tx| {
             let sql = "SELECT * FROM job WHERE state = 'leased' ORDER BY message_id";
             let mut leased = tx.prepare_cached(sql)?;
-            let jobs = leased.query_map([], job)?;
+            let jobs = leased.query_map([], rows::job)?;
             let with_history = |job: rusqlite::Result<Job>| {
                 let job = job?;
-                Ok(Job { history: turns(tx, &job.session_id, &job.uid, history)?, ..job })
+                Ok(Job { history: rows::turns(tx, &job.session_id, &job.uid, history)?, ..job })
             };
             jobs.map(with_history).collect()
         })
@@ -322,7 +175,7 @@ impl Queue {
             let sql = "SELECT lease_id FROM job
                        WHERE message_id = ?1 AND session_id = ?2 AND lease_id IS NOT NULL";
             let key = (job.message.0, job.session.as_str());
-            tx.prepare_cached(sql)?.query_row(key, lease_id).optional()
+            tx.prepare_cached(sql)?.query_row(key, rows::lease_id).optional()
         })
         .await
     }
@@ -341,15 +194,15 @@ impl Queue {
     ) -> Result<Option<Outgoing>, QueueError> {
         let settle = move |tx: &Transaction<'_>| {
             match &outcome {
-                Outcome::Answered(answer) => settle_answered(tx, &job, answer)?,
+                Outcome::Answered(answer) => rows::settle_answered(tx, &job, answer)?,
                 Outcome::Failed { error, retry_after_seconds } => {
-                    settle_failed(tx, &job, error, *retry_after_seconds)?;
+                    rows::settle_failed(tx, &job, error, *retry_after_seconds)?;
                 }
             }
             let sql = "SELECT * FROM job WHERE message_id = ?1 AND session_id = ?2
                        AND state <> 'leased' AND lease_id IS NOT NULL";
             let key = (job.message.0, job.session.as_str());
-            tx.prepare_cached(sql)?.query_row(key, outgoing).optional()
+            tx.prepare_cached(sql)?.query_row(key, rows::outgoing).optional()
         };
         let outgoing = self.write(settle).await?;
         self.sync_soon();
@@ -376,7 +229,7 @@ impl Queue {
         self.write(|tx| {
             let sql = "SELECT * FROM job WHERE state IN ('answered', 'failed')
                        AND lease_id IS NOT NULL ORDER BY message_id";
-            tx.prepare_cached(sql)?.query_map([], outgoing)?.collect()
+            tx.prepare_cached(sql)?.query_map([], rows::outgoing)?.collect()
         })
         .await
     }
@@ -407,7 +260,7 @@ impl Queue {
             tx.prepare_cached(sql)?.execute(key)?;
             let sql = "UPDATE job SET lease_id = NULL WHERE message_id = ?1 AND lease_id = ?2";
             tx.prepare_cached(sql)?.execute(key)?;
-            forget_oldest_parked(tx)
+            rows::forget_oldest_parked(tx)
         })
         .await
     }
@@ -547,195 +400,14 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "trusted_schema", false)
 }
 
-fn take_in_all(
-    tx: &Transaction<'_>,
-    leased: Vec<LeasedMessage>,
-    history: u32,
-) -> rusqlite::Result<TakenIn> {
-    let (mut new, mut known) = (Vec::with_capacity(leased.len()), false);
-    for message in leased {
-        if take_in(tx, &message)? {
-            let history = turns(tx, &message.session_id, &message.uid, history)?;
-            new.push(Job::new(message, history));
-        } else {
-            known = true;
-        }
-    }
-    Ok(TakenIn { new, known, busy: count_leased(tx)? })
-}
-
-/// Takes in one message; true when it was not here.
-fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<bool> {
-    let timestamp = leased.timestamp.to_string();
-    // Message ids count from 1 on every relay: a row of another session or moment is another
-    // relay's, or one's from before it lost its data, and no answer to this message.
-    let sql = "DELETE FROM job WHERE message_id = ?1 AND (session_id <> ?2 OR timestamp <> ?3)";
-    let other = (leased.id.0, leased.session_id.as_str(), &timestamp);
-    tx.prepare_cached(sql)?.execute(other)?;
-    let sql = "UPDATE job SET lease_id = ?2, attempts = ?3 WHERE message_id = ?1";
-    let renewed = (leased.id.0, leased.lease_id.as_str(), leased.attempts);
-    if tx.prepare_cached(sql)?.execute(renewed)? > 0 {
-        return Ok(false);
-    }
-    let sql = "INSERT INTO job (message_id, session_id, uid, visitor, message, timestamp, metadata,
-                                files, lease_id, attempts, state)
-               VALUES (:id, :session, :uid, :visitor, :message, :timestamp, :metadata,
-                       :files, :lease, :attempts, 'leased')";
-    tx.prepare_cached(sql)?
-        .execute(named_params! {
-            ":id": leased.id.0,
-            ":session": leased.session_id.as_str(),
-            ":uid": leased.uid.as_str(),
-            ":visitor": json(&leased.visitor)?,
-            ":message": leased.message,
-            ":timestamp": timestamp,
-            ":metadata": json(&leased.metadata)?,
-            ":files": json(&leased.files)?,
-            ":lease": leased.lease_id.as_str(),
-            ":attempts": leased.attempts,
-        })
-        .map(|_| true)
-}
-
-fn count_leased(tx: &Transaction<'_>) -> rusqlite::Result<usize> {
-    let sql = "SELECT count(*) FROM job WHERE state = 'leased'";
-    tx.prepare_cached(sql)?.query_row([], |row| row.get(0))
-}
-
-fn forget_oldest_parked(tx: &Transaction<'_>) -> rusqlite::Result<()> {
-    let sql = "DELETE FROM job WHERE message_id IN
-                   (SELECT message_id FROM job WHERE state = 'answered' AND lease_id IS NULL
-                    ORDER BY settled_at DESC LIMIT -1 OFFSET ?1)";
-    tx.prepare_cached(sql)?.execute([MAX_PARKED]).map(drop)
-}
-
-fn settle_failed(
-    tx: &Transaction<'_>,
-    job: &JobId,
-    error: &str,
-    retry_after_seconds: Option<u32>,
-) -> rusqlite::Result<()> {
-    let sql = "UPDATE job SET state = 'failed', error = ?2, retry_after_seconds = ?3,
-                   settled_at = ?4
-               WHERE message_id = ?1 AND session_id = ?5";
-    let now = Timestamp::now().as_millisecond();
-    let row = (job.message.0, error, retry_after_seconds, now, job.session.as_str());
-    tx.prepare_cached(sql)?.execute(row).map(drop)
-}
-
-fn settle_answered(tx: &Transaction<'_>, job: &JobId, answer: &Answer) -> rusqlite::Result<()> {
-    let sql = "UPDATE job SET state = 'answered', reply = :reply, quick_replies = :quick_replies,
-                   reply_files = :files, settled_at = :at, stopped = :stopped
-               WHERE message_id = :id AND session_id = :session AND state = 'leased'";
-    let settled = tx.prepare_cached(sql)?.execute(named_params! {
-        ":id": job.message.0,
-        ":session": job.session.as_str(),
-        ":reply": answer.reply,
-        ":quick_replies": json(&answer.quick_replies)?,
-        ":files": json(&answer.files)?,
-        ":at": answer.at.as_millisecond(),
-        ":stopped": answer.stopped,
-    })?;
-    // Models expect turns to alternate: one without a word is no turn.
-    if settled == 0 || answer.reply.trim().is_empty() {
-        return Ok(());
-    }
-    let sql = "INSERT INTO turn (session_id, uid, message_id, role, content)
-               SELECT session_id, uid, message_id, 'user', message FROM job WHERE message_id = ?1
-               UNION ALL
-               SELECT session_id, uid, message_id, 'assistant', reply FROM job WHERE message_id = ?1";
-    tx.prepare_cached(sql)?.execute([job.message.0]).map(drop)
-}
-
-/// The last `limit` turns of a conversation, oldest first.
-fn turns(
-    tx: &Transaction<'_>,
-    session: &SessionId,
-    uid: &Uid,
-    limit: u32,
-) -> rusqlite::Result<Vec<Turn>> {
-    let sql = "SELECT role, content FROM turn WHERE session_id = ?1 AND uid = ?2
-               ORDER BY id DESC LIMIT ?3";
-    let mut turns = tx
-        .prepare_cached(sql)?
-        .query_map((session.as_str(), uid.as_str(), limit), turn)?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    turns.reverse();
-    Ok(turns)
-}
-
-fn turn(row: &Row<'_>) -> rusqlite::Result<Turn> {
-    let role = match row.get_ref("role")?.as_str()? {
-        "user" => Speaker::User,
-        _ => Speaker::Assistant,
-    };
-    Ok(Turn { role, content: row.get("content")? })
-}
-
-fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
-    Ok(Job {
-        message_id: MessageId(row.get("message_id")?),
-        session_id: text(row, "session_id")?,
-        uid: text(row, "uid")?,
-        visitor: from_json(row, "visitor")?,
-        message: row.get("message")?,
-        timestamp: text(row, "timestamp")?,
-        metadata: from_json(row, "metadata")?,
-        files: from_json(row, "files")?,
-        lease_id: lease_id(row)?,
-        attempts: row.get("attempts")?,
-        history: Vec::new(),
-    })
-}
-
-fn outgoing(row: &Row<'_>) -> rusqlite::Result<Outgoing> {
-    let outcome = match row.get_ref("state")?.as_str()? {
-        "answered" => {
-            let at = Timestamp::from_millisecond(row.get("settled_at")?);
-            Outcome::Answered(Answer {
-                reply: row.get("reply")?,
-                quick_replies: from_json(row, "quick_replies")?,
-                files: from_json(row, "reply_files")?,
-                at: at.unwrap_or_default(),
-                stopped: row.get("stopped")?,
-            })
-        }
-        _ => Outcome::Failed {
-            error: row.get("error")?,
-            retry_after_seconds: row.get("retry_after_seconds")?,
-        },
-    };
-    Ok(Outgoing {
-        message_id: MessageId(row.get("message_id")?),
-        session_id: text(row, "session_id")?,
-        lease_id: lease_id(row)?,
-        outcome,
-    })
-}
-
-fn lease_id(row: &Row<'_>) -> rusqlite::Result<LeaseId> {
-    text(row, "lease_id")
-}
-
-/// A text column that was an id or a moment when it was stored.
-fn text<T: std::str::FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
-    row.get_ref(column)?.as_str()?.parse().map_err(|_| FromSqlError::InvalidType.into())
-}
-
-fn json(value: &impl Serialize) -> rusqlite::Result<String> {
-    serde_json::to_string(value)
-        .map_err(|cause| rusqlite::Error::ToSqlConversionFailure(cause.into()))
-}
-
-/// A column that holds JSON.
-fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
-    serde_json::from_str(row.get_ref(column)?.as_str()?)
-        .map_err(|cause| FromSqlError::Other(cause.into()).into())
-}
-
 #[cfg(test)]
 mod tests {
+    use postern_shared::Metadata;
+    use postern_shared::visitor::Identity;
+
+    use super::rows::MAX_PARKED;
     use super::*;
+    use crate::agent::ReplyFile;
 
     fn leased(id: i64, session: &str, lease: &str) -> LeasedMessage {
         LeasedMessage {

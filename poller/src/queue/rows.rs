@@ -1,0 +1,204 @@
+//! The queue's rows, read and written within a transaction.
+
+use postern_shared::poller::LeasedMessage;
+use postern_shared::{LeaseId, MessageId, SessionId, Timestamp, Uid};
+use rusqlite::types::FromSqlError;
+use rusqlite::{Row, Transaction, named_params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::job::{Answer, Job, JobId, Outcome, Outgoing, TakenIn};
+use crate::agent::{Speaker, Turn};
+
+/// How many answers whose leases were lost are kept: a relay that takes none must not fill the disk.
+pub(super) const MAX_PARKED: u32 = 1_000;
+
+pub(super) fn take_in_all(
+    tx: &Transaction<'_>,
+    leased: Vec<LeasedMessage>,
+    history: u32,
+) -> rusqlite::Result<TakenIn> {
+    let (mut new, mut known) = (Vec::with_capacity(leased.len()), false);
+    for message in leased {
+        if take_in(tx, &message)? {
+            let history = turns(tx, &message.session_id, &message.uid, history)?;
+            new.push(Job::new(message, history));
+        } else {
+            known = true;
+        }
+    }
+    Ok(TakenIn { new, known, busy: count_leased(tx)? })
+}
+
+/// Takes in one message; true when it was not here.
+fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<bool> {
+    let timestamp = leased.timestamp.to_string();
+    // Message ids count from 1 on every relay: a row of another session or moment is another
+    // relay's, or one's from before it lost its data, and no answer to this message.
+    let sql = "DELETE FROM job WHERE message_id = ?1 AND (session_id <> ?2 OR timestamp <> ?3)";
+    let other = (leased.id.0, leased.session_id.as_str(), &timestamp);
+    tx.prepare_cached(sql)?.execute(other)?;
+    let sql = "UPDATE job SET lease_id = ?2, attempts = ?3 WHERE message_id = ?1";
+    let renewed = (leased.id.0, leased.lease_id.as_str(), leased.attempts);
+    if tx.prepare_cached(sql)?.execute(renewed)? > 0 {
+        return Ok(false);
+    }
+    let sql = "INSERT INTO job (message_id, session_id, uid, visitor, message, timestamp, metadata,
+                                files, lease_id, attempts, state)
+               VALUES (:id, :session, :uid, :visitor, :message, :timestamp, :metadata,
+                       :files, :lease, :attempts, 'leased')";
+    tx.prepare_cached(sql)?
+        .execute(named_params! {
+            ":id": leased.id.0,
+            ":session": leased.session_id.as_str(),
+            ":uid": leased.uid.as_str(),
+            ":visitor": json(&leased.visitor)?,
+            ":message": leased.message,
+            ":timestamp": timestamp,
+            ":metadata": json(&leased.metadata)?,
+            ":files": json(&leased.files)?,
+            ":lease": leased.lease_id.as_str(),
+            ":attempts": leased.attempts,
+        })
+        .map(|_| true)
+}
+
+pub(super) fn count_leased(tx: &Transaction<'_>) -> rusqlite::Result<usize> {
+    let sql = "SELECT count(*) FROM job WHERE state = 'leased'";
+    tx.prepare_cached(sql)?.query_row([], |row| row.get(0))
+}
+
+pub(super) fn forget_oldest_parked(tx: &Transaction<'_>) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM job WHERE message_id IN
+                   (SELECT message_id FROM job WHERE state = 'answered' AND lease_id IS NULL
+                    ORDER BY settled_at DESC LIMIT -1 OFFSET ?1)";
+    tx.prepare_cached(sql)?.execute([MAX_PARKED]).map(drop)
+}
+
+pub(super) fn settle_failed(
+    tx: &Transaction<'_>,
+    job: &JobId,
+    error: &str,
+    retry_after_seconds: Option<u32>,
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE job SET state = 'failed', error = ?2, retry_after_seconds = ?3,
+                   settled_at = ?4
+               WHERE message_id = ?1 AND session_id = ?5";
+    let now = Timestamp::now().as_millisecond();
+    let row = (job.message.0, error, retry_after_seconds, now, job.session.as_str());
+    tx.prepare_cached(sql)?.execute(row).map(drop)
+}
+
+pub(super) fn settle_answered(
+    tx: &Transaction<'_>,
+    job: &JobId,
+    answer: &Answer,
+) -> rusqlite::Result<()> {
+    let sql = "UPDATE job SET state = 'answered', reply = :reply, quick_replies = :quick_replies,
+                   reply_files = :files, settled_at = :at, stopped = :stopped
+               WHERE message_id = :id AND session_id = :session AND state = 'leased'";
+    let settled = tx.prepare_cached(sql)?.execute(named_params! {
+        ":id": job.message.0,
+        ":session": job.session.as_str(),
+        ":reply": answer.reply,
+        ":quick_replies": json(&answer.quick_replies)?,
+        ":files": json(&answer.files)?,
+        ":at": answer.at.as_millisecond(),
+        ":stopped": answer.stopped,
+    })?;
+    // Models expect turns to alternate: one without a word is no turn.
+    if settled == 0 || answer.reply.trim().is_empty() {
+        return Ok(());
+    }
+    let sql = "INSERT INTO turn (session_id, uid, message_id, role, content)
+               SELECT session_id, uid, message_id, 'user', message FROM job WHERE message_id = ?1
+               UNION ALL
+               SELECT session_id, uid, message_id, 'assistant', reply FROM job WHERE message_id = ?1";
+    tx.prepare_cached(sql)?.execute([job.message.0]).map(drop)
+}
+
+/// The last `limit` turns of a conversation, oldest first.
+pub(super) fn turns(
+    tx: &Transaction<'_>,
+    session: &SessionId,
+    uid: &Uid,
+    limit: u32,
+) -> rusqlite::Result<Vec<Turn>> {
+    let sql = "SELECT role, content FROM turn WHERE session_id = ?1 AND uid = ?2
+               ORDER BY id DESC LIMIT ?3";
+    let mut turns = tx
+        .prepare_cached(sql)?
+        .query_map((session.as_str(), uid.as_str(), limit), turn)?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    turns.reverse();
+    Ok(turns)
+}
+
+fn turn(row: &Row<'_>) -> rusqlite::Result<Turn> {
+    let role = match row.get_ref("role")?.as_str()? {
+        "user" => Speaker::User,
+        _ => Speaker::Assistant,
+    };
+    Ok(Turn { role, content: row.get("content")? })
+}
+
+pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
+    Ok(Job {
+        message_id: MessageId(row.get("message_id")?),
+        session_id: text(row, "session_id")?,
+        uid: text(row, "uid")?,
+        visitor: from_json(row, "visitor")?,
+        message: row.get("message")?,
+        timestamp: text(row, "timestamp")?,
+        metadata: from_json(row, "metadata")?,
+        files: from_json(row, "files")?,
+        lease_id: lease_id(row)?,
+        attempts: row.get("attempts")?,
+        history: Vec::new(),
+    })
+}
+
+pub(super) fn outgoing(row: &Row<'_>) -> rusqlite::Result<Outgoing> {
+    let outcome = match row.get_ref("state")?.as_str()? {
+        "answered" => {
+            let at = Timestamp::from_millisecond(row.get("settled_at")?);
+            Outcome::Answered(Answer {
+                reply: row.get("reply")?,
+                quick_replies: from_json(row, "quick_replies")?,
+                files: from_json(row, "reply_files")?,
+                at: at.unwrap_or_default(),
+                stopped: row.get("stopped")?,
+            })
+        }
+        _ => Outcome::Failed {
+            error: row.get("error")?,
+            retry_after_seconds: row.get("retry_after_seconds")?,
+        },
+    };
+    Ok(Outgoing {
+        message_id: MessageId(row.get("message_id")?),
+        session_id: text(row, "session_id")?,
+        lease_id: lease_id(row)?,
+        outcome,
+    })
+}
+
+pub(super) fn lease_id(row: &Row<'_>) -> rusqlite::Result<LeaseId> {
+    text(row, "lease_id")
+}
+
+/// A text column that was an id or a moment when it was stored.
+fn text<T: std::str::FromStr>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+    row.get_ref(column)?.as_str()?.parse().map_err(|_| FromSqlError::InvalidType.into())
+}
+
+fn json(value: &impl Serialize) -> rusqlite::Result<String> {
+    serde_json::to_string(value)
+        .map_err(|cause| rusqlite::Error::ToSqlConversionFailure(cause.into()))
+}
+
+/// A column that holds JSON.
+fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
+    serde_json::from_str(row.get_ref(column)?.as_str()?)
+        .map_err(|cause| FromSqlError::Other(cause.into()).into())
+}
