@@ -41,7 +41,7 @@ use clap::{Parser, Subcommand, ValueEnum as _};
 use crate::bench::{Bench, Plan};
 use crate::plan::Topic;
 
-/// Measures Postern's halves as shares of what this machine can do; about eight minutes.
+/// Measures Postern's halves as shares of what this machine can do; about nine minutes.
 #[derive(Parser)]
 #[command(name = "cargo bench-all")]
 struct Cli {
