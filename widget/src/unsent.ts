@@ -79,7 +79,8 @@ export class UnsentMessages extends EventTarget {
   /** Puts another message, or none, in the place of one, unless another tab has done that before. */
   replace(key: string, next?: Unsent): void {
     this.#messages.delete(key);
-    this.#isAdded(key);
+    // Whoever changes it has seen it in IndexedDB.
+    this.#noteAdded(key);
     if (next) this.#messages.set(next.key, next);
     this.#write((records) => {
       const request = records.openCursor(key);
@@ -117,10 +118,10 @@ export class UnsentMessages extends EventTarget {
 
   async #keep({ key }: Unsent, work: (records: IDBObjectStore) => IDBRequest): Promise<void> {
     await this.#write(work);
-    this.#isAdded(key);
+    this.#noteAdded(key);
   }
 
-  #isAdded(key: string): void {
+  #noteAdded(key: string): void {
     this.#store.adding = this.#store.adding.filter((other) => isUnsent(other) && other.key !== key);
   }
 
