@@ -31,7 +31,6 @@ use crate::store::{Entry, Place, SessionKey, Store, StoreError, Subscription, Wa
 
 /// Silence after which a comment shows proxies and the page that the stream lives: less than the 30 s
 /// after which the least patient proxies end a silent answer, and the 40 s after which the widget does.
-/// Each takes some 30 µs; the fewer, the less streams cost that are told nothing.
 const KEEP_ALIVE: Duration = Duration::from_secs(25);
 
 /// How many entries are read at once for a stream that has fallen behind.
