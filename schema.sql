@@ -62,7 +62,9 @@ CREATE TABLE session (
     ip_address     TEXT,
     metadata       TEXT,                          -- JSON object that came with the first message
     opening_key    BLOB,                          -- hash of the idempotency key that opened it
-    keys           BLOB    NOT NULL DEFAULT x'',  -- its latest idempotency keys, as in `earlier_keys`
+    entries        TEXT    NOT NULL DEFAULT '',   -- its latest entries, as in `earlier_entries`
+    keys           BLOB    NOT NULL DEFAULT x'',  -- and their idempotency keys
+    chapters       INTEGER NOT NULL DEFAULT 0,    -- its rows of `earlier_entries`
     minute_whole_at INTEGER NOT NULL DEFAULT 0,   -- as for a site
     day_whole_at    INTEGER NOT NULL DEFAULT 0    -- when all of a day's messages are allowed again; steady
 ) STRICT;
@@ -87,35 +89,42 @@ CREATE TABLE session_token (
 
 CREATE INDEX session_token_by_session ON session_token (session);
 
--- The idempotency keys that were used in a session, eight bytes of each one's hash, to know a repeat by. No
--- index of messages, since that costs each message a page of its own: with a million stored, as much as
--- all else of it. The latest 32 are in the session's row, which each message changes anyway, and go here
--- when there are more: the keys of the entries from the row before on and under `number`.
-CREATE TABLE earlier_keys (
+-- What was said in a conversation, in order: the ids of its entries, with commas between them. With them
+-- the idempotency keys that they came with, eight bytes of each one's hash, to know a repeat by. No indexes
+-- of messages, since each would have every message change one more page, and another than its neighbours:
+-- with a million stored, as much as all else of it. The latest 32 are in the session's row, which each
+-- message changes anyway; when there is one more, they go here.
+CREATE TABLE earlier_entries (
     session INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
-    number  INTEGER NOT NULL,
+    last    INTEGER NOT NULL,                     -- the last of them
+    entries TEXT    NOT NULL,
     keys    BLOB    NOT NULL,
-    PRIMARY KEY (session, number)
+    PRIMARY KEY (session, last)
 ) STRICT, WITHOUT ROWID;
 
+-- The same for queries: a row for each entry, and its place.
+CREATE VIEW conversation (session, entry, chapter, place) AS
+    SELECT session, value, last, key FROM (
+        SELECT session, last, entries FROM earlier_entries
+        UNION ALL SELECT id, 9223372036854775807, entries FROM session
+    ), json_each('[' || entries || ']');
+
 -- Everything that was said, in the order it was stored; rows are only ever added. The id is also
--- the cursor, so it must never be used twice: AUTOINCREMENT.
+-- the cursor, so it must never be used twice: AUTOINCREMENT. What is of one session is found by
+-- `conversation`, never by a look at all rows.
 CREATE TABLE message (
     id          INTEGER PRIMARY KEY AUTOINCREMENT,
-    session     INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
+    session     INTEGER NOT NULL REFERENCES session (id),
     role        INTEGER NOT NULL CHECK (role BETWEEN 0 AND 3), -- visitor, agent, operator, system
     text        TEXT    NOT NULL,                 -- byte for byte as it was sent
     answers     INTEGER,                          -- the visitor's message that a reply answers
     at          INTEGER NOT NULL,
     sent_at     INTEGER,                          -- by the sender's own clock, when it was told
     metadata    TEXT,                             -- JSON object
-    idempotency BLOB,                             -- hash of the idempotency key; see `earlier_keys`
+    idempotency BLOB,                             -- hash of the idempotency key
     stopped     INTEGER NOT NULL DEFAULT 0,       -- a reply that the visitor stopped
     quick_replies TEXT                            -- JSON array of texts that a reply offers; null for none
 ) STRICT;
-
--- A conversation in order: the row's id is the index's hidden second column.
-CREATE INDEX message_by_session ON message (session);
 
 -- The messages that still want an answer, and nothing else: answering deletes the row. So this
 -- table stays as small as the number that wait, however many messages are stored.

@@ -18,8 +18,10 @@ use crate::stored::{MESSAGE, SESSIONS, session_id};
 /// The most rows in one commit that comes at a rate; as many as the relay's.
 const MOST_ROWS: u64 = 256;
 
-/// As many bytes as a session's latest keys have on average.
+/// As many bytes as a session's latest entries and their keys have on average.
 const KEYS: &[u8] = &[7; 16 * 8];
+const ENTRIES: &str = "10000001,10000002,10000003,10000004,10000005,10000006,10000007,10000008,\
+                       10000009,10000010,10000011,10000012,10000013,10000014,10000015,10000016";
 
 /// What raw commits come to.
 pub(crate) struct Commits {
@@ -112,10 +114,11 @@ fn insert(connection: &mut Connection, newest: u64, first: u64, rows: u64) -> Re
             .execute(params![session, id])?;
         transaction
             .prepare_cached(
-                "UPDATE session SET message_count = message_count + 1, last_active = ?2, keys = ?3
+                "UPDATE session SET message_count = message_count + 1, last_active = ?2,
+                     entries = ?3, keys = ?4
                  WHERE id = ?1",
             )?
-            .execute(params![session, row, KEYS])?;
+            .execute(params![session, row, ENTRIES, KEYS])?;
     }
     Ok(transaction.commit()?)
 }

@@ -16,6 +16,9 @@ pub(crate) const SESSIONS: u32 = 10_000;
 const LENGTH: u64 = 100;
 const UNDER_WAY: u64 = SESSIONS as u64 * LENGTH;
 
+/// How many entries the relay keeps in a row.
+const CHAPTER: usize = 32;
+
 /// A visitor's message, of about the length that people write.
 pub(crate) const MESSAGE: &str = "Hello! I ordered the blue one last Tuesday and have not heard of it \
                                   since. Could you look where it is, please?";
@@ -32,7 +35,7 @@ pub(crate) fn database(folder: &Path, messages: u64) -> Result<PathBuf> {
     add_ended_sessions(&connection, ended)?;
     add_sessions(&mut connection)?;
     add_messages(&connection, messages, ended)?;
-    add_keys(&connection)?;
+    add_entries(&mut connection, messages, ended)?;
     connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
     Ok(path)
 }
@@ -122,17 +125,51 @@ fn add_messages(connection: &Connection, messages: u64, ended: u64) -> Result<()
     Ok(())
 }
 
-/// Counts the messages, and puts the keys that came with them where the relay looks for them: the latest
-/// in the session's row, the others by 32.
-fn add_keys(connection: &Connection) -> Result<()> {
-    connection.execute_batch(
-        "CREATE TEMP TABLE filled AS SELECT DISTINCT session FROM message;
-         UPDATE session SET message_count = 50, response_count = 50, keys = randomblob(4 * 8)
-         WHERE id IN (SELECT session FROM filled);
-         INSERT INTO earlier_keys (session, number, keys)
-         SELECT session, number.value, randomblob(32 * 8)
-         FROM filled, json_each('[1, 2, 3]') AS number;
-         DROP TABLE filled;",
+/// Counts the messages of each conversation, and puts their ids, and as many keys, where the relay looks for
+/// them: the latest in the session's row, the others by 32.
+fn add_entries(connection: &mut Connection, messages: u64, ended: u64) -> Result<()> {
+    let transaction = connection.transaction()?;
+    let mut earlier = transaction.prepare(
+        "INSERT INTO earlier_entries (session, last, entries, keys)
+         VALUES (?1, ?2, ?3, randomblob(8 * ?4))",
     )?;
-    Ok(())
+    let mut latest = transaction.prepare(
+        "UPDATE session SET message_count = ?2, response_count = ?2, entries = ?3,
+             keys = randomblob(8 * ?4), chapters = ?5
+         WHERE id = ?1",
+    )?;
+    for number in 0..ended + u64::from(conversations(messages)) {
+        let ids = ids_of(number, messages, ended);
+        let chapters: Vec<_> = ids.chunks(CHAPTER).collect();
+        let Some((last, full)) = chapters.split_last() else { continue };
+        for ids in full {
+            earlier.execute(params![number + 1, ids.last(), listed(ids), CHAPTER])?;
+        }
+        let (half, entries) = (ids.len() / 2, listed(last));
+        latest.execute(params![number + 1, half, entries, last.len(), full.len()])?;
+    }
+    drop((earlier, latest));
+    Ok(transaction.commit()?)
+}
+
+/// The messages of a conversation, as [`add_messages`] deals them out.
+fn ids_of(number: u64, messages: u64, ended: u64) -> Vec<u64> {
+    let all = u64::from(SESSIONS);
+    let (first, until, step) = match number.checked_sub(ended) {
+        None => {
+            let from = number / all * UNDER_WAY;
+            (from + 2 * (number % all), from + UNDER_WAY, 2 * all)
+        }
+        Some(number) => {
+            let from = ended * LENGTH;
+            (from + 2 * number, messages, 2 * u64::from(conversations(messages)))
+        }
+    };
+    let questions = (first..until).step_by(step as usize);
+    questions.flat_map(|question| [question + 1, question + 2]).collect()
+}
+
+fn listed(ids: &[u64]) -> String {
+    let ids: Vec<_> = ids.iter().map(u64::to_string).collect();
+    ids.join(",")
 }

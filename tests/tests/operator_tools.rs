@@ -501,6 +501,19 @@ async fn every_broken_invariant_is_named_in_a_sentence() {
                  SELECT session, 1, 'x', answers, 1 FROM message WHERE role = 1",
             "a message has more than one reply: message ",
         ),
+        ("UPDATE session SET entries = ''", "a message is not among its session's: message "),
+        (
+            "UPDATE session SET entries = '1,' || entries WHERE id = 2",
+            "a session has what is no message of it, or not in order: session ",
+        ),
+        (
+            "UPDATE session SET entries = entries || ',' || entries WHERE entries <> ''",
+            "a session has what is no message of it, or not in order: session ",
+        ),
+        (
+            "UPDATE session SET chapters = 1",
+            "a session does not count its rows of earlier entries right: session ",
+        ),
         (
             "UPDATE session SET message_count = message_count + 1",
             "a session does not count its messages right: session ",

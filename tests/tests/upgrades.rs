@@ -25,11 +25,11 @@ const ROWS_OF_VERSION_1: &str = r#"
     INSERT INTO key VALUES (1, 'home', 1, zeroblob(32), 1000, 2000, NULL);
     INSERT INTO session
         (id, public_id, site, uid, created_at, last_active, message_count, response_count, ip_address,
-         metadata, opening_key, keys)
+         metadata, opening_key, entries, keys)
     VALUES
-        (1, 'answered', 1, '00ff00ff00ff00ff', 1000, 2000, 1, 1, '192.0.2.7', '{"page":"/"}', x'01',
+        (1, 'answered', 1, '00ff00ff00ff00ff', 1000, 2000, 1, 1, '192.0.2.7', '{"page":"/"}', x'01', '1,2',
          x'0a000000000000000b00000000000000'),
-        (2, 'waiting', 1, '11ff00ff00ff00ff', 3000, 4000, 3, 0, NULL, NULL, NULL, x'');
+        (2, 'waiting', 1, '11ff00ff00ff00ff', 3000, 4000, 3, 0, NULL, NULL, NULL, '3,4,5,6', x'');
     INSERT INTO session_token VALUES (x'aa', 1, 1000), (x'bb', 2, 3000), (x'cc', 2, 3001);
     INSERT INTO message
         (id, session, role, text, answers, at, sent_at, metadata, idempotency)

@@ -238,12 +238,33 @@ const INVARIANTS: &[Invariant] = &[
               WHERE role = 1 AND answers IS NOT NULL GROUP BY answers HAVING count(*) > 1",
     },
     Invariant {
+        broken: "a message is not among its session's",
+        sql: "SELECT 'message ' || id FROM (
+                  SELECT id, session FROM message EXCEPT SELECT entry, session FROM conversation)",
+    },
+    Invariant {
+        broken: "a session has what is no message of it, or not in order",
+        sql: "SELECT 'session ' || public_id FROM session WHERE id IN (
+                  SELECT session FROM (
+                      SELECT entry, session FROM conversation
+                      EXCEPT SELECT id, session FROM message)
+                  UNION ALL SELECT session FROM (
+                      SELECT session, entry, chapter, lag(entry, 1, 0) OVER (
+                          PARTITION BY session ORDER BY chapter, place) AS before
+                      FROM conversation) WHERE entry NOT BETWEEN before + 1 AND chapter)",
+    },
+    Invariant {
+        broken: "a session does not count its rows of earlier entries right",
+        sql: "SELECT 'session ' || public_id FROM session WHERE chapters <> (
+                  SELECT count(*) FROM earlier_entries WHERE session = session.id)",
+    },
+    Invariant {
         broken: "a message's idempotency key is not among its session's",
         sql: "SELECT 'message ' || message.id FROM message
               JOIN session ON session.id = message.session
               WHERE idempotency IS NOT NULL AND NOT instr(session.keys, substr(idempotency, 1, 8))
-              AND NOT EXISTS (SELECT 1 FROM earlier_keys WHERE earlier_keys.session = session.id
-                              AND instr(earlier_keys.keys, substr(idempotency, 1, 8)))",
+              AND NOT EXISTS (SELECT 1 FROM earlier_entries AS earlier WHERE earlier.session = session.id
+                              AND instr(earlier.keys, substr(idempotency, 1, 8)))",
     },
     Invariant {
         broken: "two messages of a session came with one idempotency key",

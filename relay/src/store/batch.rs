@@ -9,6 +9,7 @@ use postern_shared::MessageId;
 use postern_shared::visitor::Role;
 use rusqlite::{Connection, OptionalExtension, named_params};
 
+use super::entries::Latest;
 use super::writer::Txn;
 use super::{
     NewReply, Now, OpenMessage, Page, Paged, SessionKey, SiteKey, Store, StoreError, inbox, outbox,
@@ -150,8 +151,8 @@ fn answer(txn: &mut Txn<'_>, mut reply: NewReply, now: Now) -> Result<MessageId,
             }
         }
     }
-    let id = outbox::insert(txn.conn, session, &reply, now)?;
-    outbox::count_reply(txn.conn, session, None, now)?;
+    let latest = Latest::of(txn.conn, session)?;
+    let id = outbox::insert(txn.conn, session, latest, &reply, now)?;
     txn.changes.sessions.push(session);
     Ok(id)
 }
@@ -171,8 +172,8 @@ fn same_answer(
     session: SessionKey,
     reply: &NewReply,
 ) -> Result<Option<MessageId>, StoreError> {
-    let sql =
-        "SELECT id FROM message WHERE session = ?1 AND answers = ?2 AND role = ?3 AND text = ?4";
+    let sql = "SELECT id FROM conversation CROSS JOIN message ON message.id = entry
+               WHERE conversation.session = ?1 AND answers = ?2 AND role = ?3 AND text = ?4";
     let answered = reply.answers.map(|id| id.0);
     let row = (session, answered, rows::role_number(Role::Agent), &reply.text);
     Ok(conn.prepare_cached(sql)?.query_row(row, |row| row.get(0).map(MessageId)).optional()?)
@@ -186,7 +187,8 @@ fn same_as_latest(
     now: Now,
 ) -> Result<Option<MessageId>, StoreError> {
     let sql = "SELECT id FROM message WHERE text = ?3 AND at >= ?4 AND id = (
-                   SELECT max(id) FROM message WHERE session = ?1 AND role = ?2)";
+                   SELECT max(id) FROM conversation CROSS JOIN message ON message.id = entry
+                   WHERE conversation.session = ?1 AND role = ?2)";
     let since = now.wall_ms.saturating_sub(REPEATED_WITHIN_MS);
     let row = (session, rows::role_number(Role::Agent), &reply.text, since);
     Ok(conn.prepare_cached(sql)?.query_row(row, |row| row.get(0).map(MessageId)).optional()?)

@@ -6,6 +6,7 @@ use postern_shared::MessageId;
 use postern_shared::visitor::Role;
 
 use super::drafts::Drafts;
+use super::entries::Latest;
 use super::writer::Txn;
 use super::{Now, SessionKey, SiteKey, Store, StoreError, inbox, outbox, rows};
 use crate::secret::SecretHash;
@@ -59,8 +60,9 @@ pub(super) fn stop(
                VALUES (?1, ?2, ?3, ?4, ?5, 1)";
     let role = rows::role_number(Role::Agent);
     let reply = (session, role, written, message.0, now.wall_ms);
-    txn.conn.prepare_cached(sql)?.execute(reply)?;
-    outbox::count_reply(txn.conn, session, None, now)?;
+    let id = MessageId(txn.conn.prepare_cached(sql)?.insert(reply)?);
+    let latest = Latest::of(txn.conn, session)?.with(txn.conn, None, id)?;
+    outbox::count_reply(txn.conn, session, &latest, now)?;
     txn.changes.sessions.push(session);
     Ok(())
 }

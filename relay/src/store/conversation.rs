@@ -1,12 +1,14 @@
 //! Conversations: what was said in a session, as the visitor and the operator read it.
 
-use postern_shared::visitor::MessageState;
+use std::sync::LazyLock;
+
+use postern_shared::visitor::{MessageState, Role};
 use postern_shared::{Cursor, MessageId, SessionId, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::rows::FILES;
 use super::sessions::{SESSION, session_row};
-use super::{Entry, Now, Page, Paged, SessionKey, SessionRow, Store, StoreError, rows};
+use super::{Entry, Now, Page, Paged, SessionKey, SessionRow, Store, StoreError, entries, rows};
 use crate::secret::SecretHash;
 
 /// One page of a conversation, read backwards from its end or from a place in it.
@@ -153,16 +155,21 @@ fn entries_after(
 ) -> Result<Vec<Entry>, StoreError> {
     let sql = format!(
         "SELECT id, role, text, answers, at, stopped, quick_replies, {FILES} FROM message
-         WHERE session = ?1 AND id > ?2 AND (role <> 0 OR NOT ?3) ORDER BY id LIMIT ?4"
+         WHERE id = ?1"
     );
-    let entries: Vec<Entry> = conn
-        .prepare_cached(&sql)?
-        .query_map((session, cursor.position(), replies_only, limit), rows::entry)?
-        .collect::<rusqlite::Result<_>>()?;
-    if entries.is_empty() && cursor > rows::conversation_end(conn, session)? {
+    let mut message = conn.prepare_cached(&sql)?;
+    let mut found = Vec::new();
+    entries::each_after(conn, session, cursor, |id| {
+        let entry = message.query_row([id], rows::entry)?;
+        if !replies_only || entry.role != Role::Visitor {
+            found.push(entry);
+        }
+        Ok(found.len() < limit as usize)
+    })?;
+    if found.is_empty() && cursor > entries::end(conn, session)? {
         return Err(StoreError::UnknownCursor);
     }
-    Ok(entries)
+    Ok(found)
 }
 
 fn news(
@@ -215,12 +222,13 @@ pub(super) fn cursor_at(
 ) -> Result<Cursor, StoreError> {
     // By the first entry that is not older, not by the last that is: a clock that went back must
     // show an entry again rather than hide one.
-    let sql = "SELECT min(id) FROM message WHERE session = ?1 AND at >= ?2";
+    let sql = "SELECT min(id) FROM conversation CROSS JOIN message ON message.id = entry
+               WHERE conversation.session = ?1 AND at >= ?2";
     let first: Option<i64> =
         conn.prepare_cached(sql)?.query_row((session, since.as_millisecond()), |row| row.get(0))?;
     match first {
         Some(first) => Ok(Cursor::after(MessageId(first - 1))),
-        None => rows::conversation_end(conn, session),
+        None => entries::end(conn, session),
     }
 }
 
@@ -232,24 +240,28 @@ fn transcript(
 ) -> Result<TranscriptPage, StoreError> {
     // One snapshot for both queries: the end must be the end of what the page shows.
     let snapshot = conn.unchecked_transaction()?;
-    let end = rows::conversation_end(&snapshot, session)?;
-    let before = before.map_or(i64::MAX, Cursor::position);
-    let sql = format!(
+    let end = entries::end(&snapshot, session)?;
+    let sql = format!("{} WHERE message.id = ?1", *RATED_ENTRY);
+    let mut message = snapshot.prepare_cached(&sql)?;
+    let mut found = Vec::new();
+    entries::each_before(&snapshot, session, before, |id| {
+        found.push(message.query_row([id], rows::rated_entry)?);
+        Ok(found.len() <= limit as usize)
+    })?;
+    let has_more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    found.reverse();
+    Ok(TranscriptPage { entries: found, end, has_more })
+}
+
+/// Whole entries for [`rows::rated_entry`].
+static RATED_ENTRY: LazyLock<String> = LazyLock::new(|| {
+    format!(
         "SELECT message.id AS id, role, text, answers, message.at AS at, stopped, quick_replies,
                 {FILES}, rating, comment
-         FROM message LEFT JOIN feedback ON feedback.message = message.id
-         WHERE message.session = ?1 AND message.id < ?2 ORDER BY message.id DESC LIMIT ?3"
-    );
-    let one_more = i64::from(limit) + 1;
-    let mut entries: Vec<Entry> = snapshot
-        .prepare_cached(&sql)?
-        .query_map((session, before, one_more), rows::rated_entry)?
-        .collect::<rusqlite::Result<_>>()?;
-    let has_more = entries.len() > limit as usize;
-    entries.truncate(limit as usize);
-    entries.reverse();
-    Ok(TranscriptPage { entries, end, has_more })
-}
+         FROM message LEFT JOIN feedback ON feedback.message = message.id"
+    )
+});
 
 fn session_detail(
     conn: &Connection,
@@ -262,13 +274,13 @@ fn session_detail(
         .query_row([session.as_str()], session_row)
         .optional()?
         .ok_or(StoreError::UnknownSession)?;
-    let sql = "SELECT count(*) FROM message WHERE session = ?1";
+    let sql = "SELECT count(*) FROM conversation WHERE session = ?1";
     let total = snapshot.prepare_cached(sql)?.query_row([session.key], |row| row.get(0))?;
     let sql = format!(
-        "SELECT message.id AS id, role, text, answers, message.at AS at, stopped, quick_replies,
-                {FILES}, rating, comment
-         FROM message LEFT JOIN feedback ON feedback.message = message.id
-         WHERE message.session = ?1 ORDER BY message.id LIMIT ?2 OFFSET ?3"
+        "{} WHERE message.id IN (SELECT entry FROM conversation WHERE session = ?1
+                                 ORDER BY entry LIMIT ?2 OFFSET ?3)
+         ORDER BY message.id",
+        *RATED_ENTRY
     );
     let rows = snapshot
         .prepare_cached(&sql)?

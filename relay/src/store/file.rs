@@ -395,8 +395,8 @@ mod tests {
         let (connection, _lock) = open(&path, NOW).unwrap();
         let sql = "INSERT INTO site (id, public_id, unanswered) VALUES (1, 'default', 'Sorry.');
                    INSERT INTO session
-                       (public_id, site, uid, created_at, last_active, message_count)
-                   VALUES ('a-session', 1, '00ff00ff00ff00ff', 1, 2, 1);
+                       (public_id, site, uid, created_at, last_active, message_count, entries)
+                   VALUES ('a-session', 1, '00ff00ff00ff00ff', 1, 2, 1, '1');
                    INSERT INTO message (session, role, text, at) VALUES (1, 0, 'hello', 1);
                    INSERT INTO inbox (session, message, site, visible_at) VALUES (1, 1, 1, 1);";
         connection.execute_batch(sql).unwrap();

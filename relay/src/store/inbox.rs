@@ -12,7 +12,7 @@ use super::drafts::Drafts;
 use super::rows::{FILES, JOIN_VISITOR, VISITOR};
 use super::writer::Txn;
 use super::{Now, OpenMessage, Page, Paged, SessionKey, SiteKey, Store, StoreError};
-use super::{cancellation, rows};
+use super::{cancellation, entries, rows};
 use crate::secret::random_bytes;
 
 /// The longest error text that is kept, in characters.
@@ -492,7 +492,8 @@ pub(super) fn dead_letter(
                SELECT ?1, ?2, unanswered, ?3, ?4 FROM site WHERE id = ?5";
     let role = rows::role_number(Role::System);
     let notice = (open.session, role, message.0, now.wall_ms, open.site);
-    txn.conn.prepare_cached(sql)?.execute(notice)?;
+    let id = MessageId(txn.conn.prepare_cached(sql)?.insert(notice)?);
+    entries::note(txn.conn, open.session, id)?;
     txn.changes.sessions.push(open.session);
     Ok(())
 }

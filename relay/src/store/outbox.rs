@@ -4,7 +4,7 @@ use postern_shared::visitor::Role;
 use postern_shared::{FileId, LeaseId, MessageId, SessionId, Timestamp};
 use rusqlite::{Connection, named_params};
 
-use super::repeats::UsedKeys;
+use super::entries::Latest;
 use super::writer::Txn;
 use super::{IdempotencyKey, Now, SessionKey, SiteKey, Store, StoreError, inbox, rows, uploads};
 
@@ -50,8 +50,8 @@ impl Store {
 
 fn post(txn: &mut Txn<'_>, reply: &NewReply, now: Now) -> Result<MessageId, StoreError> {
     let session = rows::session_key(txn.conn, Some(reply.site), &reply.session)?;
-    let keys = UsedKeys::of(txn.conn, session)?;
-    if let Some(earlier) = find_repeat(txn.conn, &keys, reply)? {
+    let latest = Latest::of(txn.conn, session)?;
+    if let Some(earlier) = find_repeat(txn.conn, &latest, reply)? {
         return Ok(earlier);
     }
     if let Some(message) = reply.answers {
@@ -61,19 +61,17 @@ fn post(txn: &mut Txn<'_>, reply: &NewReply, now: Now) -> Result<MessageId, Stor
         }
         inbox::dequeue(txn, (open.site, session, message), now)?;
     }
-    let id = insert(txn.conn, session, reply, now)?;
-    let keys = keys.with(txn.conn, reply.idempotency, id)?;
-    count_reply(txn.conn, session, Some(keys), now)?;
+    let id = insert(txn.conn, session, latest, reply, now)?;
     txn.changes.sessions.push(session);
     Ok(id)
 }
 
 fn find_repeat(
     conn: &Connection,
-    keys: &UsedKeys,
+    latest: &Latest,
     reply: &NewReply,
 ) -> Result<Option<MessageId>, StoreError> {
-    keys.find_same(conn, reply.idempotency, &reply.files, |earlier| {
+    latest.find_same(conn, reply.idempotency, &reply.files, |earlier| {
         let sql = "SELECT text = :text AND answers IS :answers AND stopped = :stopped
                        AND quick_replies IS :quick_replies
                    FROM message WHERE id = :id";
@@ -88,10 +86,11 @@ fn find_repeat(
     })
 }
 
-/// Stores a reply; it is to be counted.
+/// Stores a reply and counts it.
 pub(super) fn insert(
     conn: &Connection,
     session: SessionKey,
+    latest: Latest,
     reply: &NewReply,
     now: Now,
 ) -> Result<MessageId, StoreError> {
@@ -111,6 +110,7 @@ pub(super) fn insert(
         ":quick_replies": quick_replies_text(reply),
     })?);
     uploads::attach(conn, session, id, Role::Agent, &reply.files)?;
+    count_reply(conn, session, &latest.with(conn, reply.idempotency, id)?, now)?;
     Ok(id)
 }
 
@@ -120,16 +120,17 @@ fn quick_replies_text(reply: &NewReply) -> Option<String> {
     serde_json::to_string(offered).ok()
 }
 
-/// Counts a reply that was stored in a session, whose keys are these from now on, or as they were.
+/// Counts a reply that was stored in a session, of which this is known from now on.
 pub(super) fn count_reply(
     conn: &Connection,
     session: SessionKey,
-    keys: Option<Vec<u8>>,
+    latest: &Latest,
     now: Now,
 ) -> Result<(), StoreError> {
     let sql = "UPDATE session SET response_count = response_count + 1, last_active = ?2,
-                   keys = coalesce(?3, keys)
+                   entries = ?3, keys = ?4, chapters = ?5
                WHERE id = ?1";
-    conn.prepare_cached(sql)?.execute((session, now.wall_ms, keys))?;
+    let (entries, keys, chapters) = latest.columns();
+    conn.prepare_cached(sql)?.execute((session, now.wall_ms, entries, keys, chapters))?;
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, ToSql};
 
-use super::repeats::{USED_KEYS, UsedKeys};
+use super::entries::{LATEST, Latest};
 use super::rows::{SESSION_REF, SessionRef, session_ref};
 use super::writer::Txn;
 use super::{Now, SessionKey, SiteKey, StoreError};
@@ -27,7 +27,7 @@ pub(super) struct Used {
     pub(super) session_open: u32,
     site_open: i64,
     /// Read with the rest, since each message needs both.
-    pub(super) keys: UsedKeys,
+    pub(super) latest: Latest,
     of_session: SessionUse,
     of_site: SiteUse,
 }
@@ -155,7 +155,7 @@ pub(super) fn holder(
 /// The query of [`find`]; `?2` is how many open messages are worth counting.
 fn select_used(which: &str) -> String {
     format!(
-        "SELECT {SESSION_REF}, {USED_KEYS}, session.minute_whole_at, session.day_whole_at,
+        "SELECT {SESSION_REF}, {LATEST}, session.minute_whole_at, session.day_whole_at,
              (SELECT count(*) FROM (SELECT 1 FROM inbox WHERE inbox.session = session.id LIMIT ?2)),
              site.id, site.open_count, site.minute_whole_at, site.day, site.day_count
          FROM session JOIN site ON site.id = session.site WHERE {which}"
@@ -171,15 +171,15 @@ fn find(
     let max = allowance.site.session_open_messages.max(1);
     txn.conn.prepare_cached(sql)?.query_row((which, max), |row| {
         let session = session_ref(row)?;
-        let site = row.get(9)?;
-        let (minute_whole_at, day, day_count) = (row.get(11)?, row.get(12)?, row.get(13)?);
+        let site = row.get(10)?;
+        let (minute_whole_at, day, day_count) = (row.get(12)?, row.get(13)?, row.get(14)?);
         let stored = SiteUse { minute_whole_at, day, day_count };
         let used = Used {
             site,
-            session_open: row.get(8)?,
-            site_open: row.get::<_, i64>(10)? + txn.sites_use.opened(site),
-            keys: UsedKeys::new(session.key, row.get(4)?, row.get(5)?),
-            of_session: SessionUse { minute_whole_at: row.get(6)?, day_whole_at: row.get(7)? },
+            session_open: row.get(9)?,
+            site_open: row.get::<_, i64>(11)? + txn.sites_use.opened(site),
+            latest: Latest::read(session.key, row, 4)?,
+            of_session: SessionUse { minute_whole_at: row.get(7)?, day_whole_at: row.get(8)? },
             of_site: txn.sites_use.used.get(&site).copied().unwrap_or(stored),
         };
         Ok((session, used))

@@ -3,7 +3,7 @@
 use postern_shared::files::File;
 use postern_shared::operator::Ratings;
 use postern_shared::visitor::{self, IdentityState, Rating, Role};
-use postern_shared::{Cursor, MessageId, Metadata, SessionId, SiteId, Timestamp, Uid};
+use postern_shared::{MessageId, Metadata, SessionId, SiteId, Timestamp, Uid};
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, RowIndex};
 use serde::de::DeserializeOwned;
@@ -300,14 +300,4 @@ pub(super) fn session_key(
     let sql = "SELECT id FROM session WHERE public_id = ?1 AND site = coalesce(?2, site)";
     let found = conn.prepare_cached(sql)?.query_row((id.as_str(), site), |row| row.get(0));
     found.optional()?.ok_or(StoreError::UnknownSession)
-}
-
-/// The newest entry of a session; the beginning when there is none.
-pub(super) fn conversation_end(
-    conn: &Connection,
-    session: SessionKey,
-) -> Result<Cursor, StoreError> {
-    let sql = "SELECT coalesce(max(id), 0) FROM message WHERE session = ?1";
-    let newest = conn.prepare_cached(sql)?.query_row([session], |row| row.get(0))?;
-    Ok(Cursor::after(MessageId(newest)))
 }

@@ -8,9 +8,9 @@ use postern_shared::visitor::Role;
 use postern_shared::{FileId, MessageId, Metadata, SessionId, Timestamp, Uid};
 use rusqlite::{Connection, Row, named_params};
 
+use super::entries::Latest;
 use super::identity::{self, Identity};
 use super::quota::{SessionUse, Used};
-use super::repeats::UsedKeys;
 use super::rows::{self, JOIN_VISITOR, SessionRef, VISITOR};
 use super::writer::Txn;
 use super::{
@@ -173,7 +173,7 @@ pub(super) fn accept_in(
     now: Now,
 ) -> Result<Accepted, StoreError> {
     let visitor = identity::in_session(txn.conn, message.site, &session, &message.identity, fresh)?;
-    let id = match find_repeat(txn.conn, &used.keys, message)? {
+    let id = match find_repeat(txn.conn, &used.latest, message)? {
         Some(earlier) => earlier,
         None => insert(txn, message, session.key, used, now)?,
     };
@@ -198,8 +198,8 @@ fn repeat_opening(
     if message.session.as_ref().is_some_and(|asked| *asked != session.id) {
         return Err(StoreError::IdempotencyMismatch);
     }
-    let keys = UsedKeys::of(txn.conn, session.key)?;
-    let first = find_repeat(txn.conn, &keys, message)?;
+    let latest = Latest::of(txn.conn, session.key)?;
+    let first = find_repeat(txn.conn, &latest, message)?;
     let id = first.ok_or(StoreError::IdempotencyMismatch)?;
     add_token(txn.conn, session.key, &fresh.token, now)?;
     // The repeat carries what the first call did: an earlier token, or none.
@@ -256,11 +256,12 @@ fn insert(
     })?);
     uploads::attach(txn.conn, session, id, Role::Visitor, &message.files)?;
     let sql = "UPDATE session SET message_count = message_count + 1, last_active = ?2,
-                   minute_whole_at = ?3, day_whole_at = ?4, keys = ?5
+                   minute_whole_at = ?3, day_whole_at = ?4, entries = ?5, keys = ?6, chapters = ?7
                WHERE id = ?1";
-    let keys = used.keys.with(txn.conn, message.idempotency, id)?;
+    let latest = used.latest.with(txn.conn, message.idempotency, id)?;
+    let (entries, keys, chapters) = latest.columns();
     let SessionUse { minute_whole_at, day_whole_at } = session_use;
-    let row = (session, now.wall_ms, minute_whole_at, day_whole_at, keys);
+    let row = (session, now.wall_ms, minute_whole_at, day_whole_at, entries, keys, chapters);
     txn.conn.prepare_cached(sql)?.execute(row)?;
     inbox::enqueue(txn, (used.site, session, id), used.session_open == 0, now)?;
     txn.changes.sessions.push(session);
@@ -292,10 +293,10 @@ pub(super) fn is_taken(conn: &Connection, id: &SessionId) -> Result<bool, StoreE
 /// The message that came with this one's idempotency key before; an error when it was another.
 fn find_repeat(
     conn: &Connection,
-    keys: &UsedKeys,
+    latest: &Latest,
     message: &NewMessage,
 ) -> Result<Option<MessageId>, StoreError> {
-    keys.find_same(conn, message.idempotency, &message.files, |earlier| {
+    latest.find_same(conn, message.idempotency, &message.files, |earlier| {
         let sql = "SELECT text = ?2 AND metadata IS ?3 FROM message WHERE id = ?1";
         let body = (earlier.0, &message.text, metadata_text(message.metadata.as_ref()));
         conn.prepare_cached(sql)?.query_row(body, |row| row.get(0))

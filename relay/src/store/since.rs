@@ -86,7 +86,8 @@ fn entry_of(
     session: SessionKey,
     moment: Timestamp,
 ) -> Result<Option<MessageId>, StoreError> {
-    let sql = "SELECT id FROM message WHERE session = ?1 AND at = ?2 AND id % 1000 = ?3";
+    let sql = "SELECT id FROM conversation CROSS JOIN message ON message.id = entry
+               WHERE conversation.session = ?1 AND at = ?2 AND id % 1000 = ?3";
     let (at, digits) = (moment.as_millisecond(), moment.as_microsecond().rem_euclid(1_000));
     let mut found = conn.prepare_cached(sql)?;
     Ok(found.query_row((session, at, digits), |row| row.get(0).map(MessageId)).optional()?)
@@ -98,15 +99,17 @@ fn is_stored_at(
     session: SessionKey,
     moment: Timestamp,
 ) -> Result<bool, StoreError> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM message WHERE session = ?1 AND at = ?2)";
+    let sql = "SELECT EXISTS (
+                   SELECT 1 FROM conversation CROSS JOIN message ON message.id = entry
+                   WHERE conversation.session = ?1 AND at = ?2)";
     let row = (session, moment.as_millisecond());
     Ok(conn.prepare_cached(sql)?.query_row(row, |row| row.get(0))?)
 }
 
 /// By how many milliseconds the visitor's clock is ahead, by what the latest message says.
 fn clock_off_ms(conn: &Connection, session: SessionKey) -> Result<Option<i64>, StoreError> {
-    let sql = "SELECT sent_at - at FROM message
-               WHERE session = ?1 AND role = ?2 AND sent_at IS NOT NULL ORDER BY id DESC LIMIT 1";
+    let sql = "SELECT sent_at - at FROM conversation CROSS JOIN message ON message.id = entry
+               WHERE conversation.session = ?1 AND role = ?2 AND sent_at IS NOT NULL ORDER BY id DESC LIMIT 1";
     let visitor = rows::role_number(Role::Visitor);
     let off: Option<i64> =
         conn.prepare_cached(sql)?.query_row((session, visitor), |row| row.get(0)).optional()?;
@@ -115,7 +118,9 @@ fn clock_off_ms(conn: &Connection, session: SessionKey) -> Result<Option<i64>, S
 
 /// The place after the visitor's latest message.
 fn latest_message(conn: &Connection, session: SessionKey) -> Result<Cursor, StoreError> {
-    let sql = "SELECT coalesce(max(id), 0) FROM message WHERE session = ?1 AND role = ?2";
+    let sql = "SELECT coalesce(max(id), 0)
+               FROM conversation CROSS JOIN message ON message.id = entry
+               WHERE conversation.session = ?1 AND role = ?2";
     let visitor = rows::role_number(Role::Visitor);
     let latest = conn.prepare_cached(sql)?.query_row((session, visitor), |row| row.get(0))?;
     Ok(Cursor::after(MessageId(latest)))

@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt;
 use postern_shared::Timestamp;
-use postern_shared::operator::Sessions;
+use postern_shared::operator::{SessionDetail, Sessions};
 use postern_shared::poller::Inbox;
 use postern_shared::visitor::{Responses, Transcript};
 use postern_tests::{ADMIN_KEY, API_KEY, TestRelay, soon};
@@ -33,6 +33,43 @@ async fn a_transcript_is_paged_backwards() {
     assert_eq!(texts(&oldest.messages), ["one"]);
     assert!(!oldest.has_more);
     assert!(!page("&before=3").await.has_more, "exactly a page is the last page");
+}
+
+#[tokio::test]
+async fn a_long_conversation_is_read_from_every_place_in_both_directions() {
+    let relay = TestRelay::start().await;
+    let (mut visitor, mut neighbour) = (relay.visitor(), relay.visitor());
+    visitor.send("hi").await;
+    neighbour.send("hi").await;
+    // More than a session's row has room for, and more than one row of earlier ones.
+    for number in 0..70 {
+        for session in [visitor.session(), neighbour.session()] {
+            let reply = json!({ "session_id": session, "response": format!("{number}") });
+            relay.poller_calls().post("/outbox", &reply).await.data::<Value>();
+        }
+    }
+    let path = format!("/sessions/{}/messages", visitor.session());
+    let whole: Transcript = visitor.calls().get(&format!("{path}?limit=100")).await.data();
+    let said: Vec<_> = (0..70).map(|number| number.to_string()).collect();
+    assert_eq!(texts(&whole.messages)[1..], said);
+    for (place, entry) in whole.messages.iter().enumerate() {
+        let (before, after) = (&whole.messages[..place], &whole.messages[place + 1..]);
+        for limit in [1, 7, 50] {
+            let older = format!("{path}?limit={limit}&before={}", entry.id);
+            let page: Transcript = visitor.calls().get(&older).await.data();
+            assert_eq!(page.messages, before[before.len().saturating_sub(limit)..]);
+            assert_eq!(page.has_more, before.len() > limit);
+        }
+        let replies = visitor.poll(&format!("after={}", entry.id)).await.responses;
+        assert_eq!(texts(&replies), texts(after));
+    }
+    let page: SessionDetail = relay
+        .operator_calls()
+        .get(&format!("/sessions/{}?limit=40&offset=20", visitor.session()))
+        .await
+        .data();
+    assert_eq!(page.messages, whole.messages[20..60]);
+    assert_eq!(page.pagination.total, 71);
 }
 
 #[tokio::test]
