@@ -13,6 +13,10 @@ use tokio::time::{self, Instant, Sleep};
 use super::answer::Requests;
 use super::gate::Entered;
 
+/// How soon it is looked again whether an answer under way has come to its end, should nobody ask before.
+/// Thousands of event streams are under way for hours.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
 /// A connection that fails once no request has been under way on it for too long, be it that none
 /// comes or that its head does not come to an end.
 #[derive(Debug)]
@@ -23,6 +27,8 @@ pub(crate) struct WatchedStream {
     idle_deadline: Duration,
     /// Rings at the deadline, or earlier to see where it has moved.
     alarm: Pin<Box<Sleep>>,
+    /// Whether it rings to see whether the answer under way has come to its end.
+    looks_again: bool,
     /// Whether the client has yet to take what was written: the system ends that when it takes too
     /// long (`TCP_USER_TIMEOUT`).
     is_writing: bool,
@@ -36,7 +42,8 @@ impl WatchedStream {
         idle_deadline: Duration,
     ) -> Self {
         let alarm = Box::pin(time::sleep(idle_deadline));
-        Self { stream, _entered: entered, requests, idle_deadline, alarm, is_writing: false }
+        let (looks_again, is_writing) = (false, false);
+        Self { stream, _entered: entered, requests, idle_deadline, alarm, looks_again, is_writing }
     }
 
     /// What the client says first, without taking it; zeros in place of what it has not said yet.
@@ -54,15 +61,32 @@ impl WatchedStream {
     /// An error once the connection has been idle for too long.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
+            if self.looks_again
+                && let Some(deadline) = self.deadline()
+            {
+                self.ring(deadline, false);
+            }
             ready!(self.alarm.as_mut().poll(cx));
             let now = Instant::now();
-            let idle_since = self.requests.quiet_since().filter(|_| !self.is_writing);
-            let deadline = idle_since.unwrap_or(now) + self.idle_deadline;
-            if deadline <= now {
-                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            match self.deadline() {
+                Some(deadline) if deadline <= now => {
+                    return Poll::Ready(io::ErrorKind::TimedOut.into());
+                }
+                Some(deadline) => self.ring(deadline, false),
+                None => self.ring(now + self.idle_deadline.max(LOOK_AGAIN), true),
             }
-            self.alarm.as_mut().reset(deadline);
         }
+    }
+
+    /// `None` while an answer is under way.
+    fn deadline(&self) -> Option<Instant> {
+        let idle_since = self.requests.quiet_since().filter(|_| !self.is_writing);
+        idle_since.map(|since| since + self.idle_deadline)
+    }
+
+    fn ring(&mut self, at: Instant, looks_again: bool) {
+        self.alarm.as_mut().reset(at);
+        self.looks_again = looks_again;
     }
 
     fn wrote(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
