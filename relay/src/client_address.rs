@@ -64,6 +64,9 @@ impl TrustedProxies {
     /// Goes from the peer towards the client for as long as whoever speaks is trusted.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
         let mut client = ClientAddress::new(peer);
+        if !self.contain(client) {
+            return client;
+        }
         for named in hops(headers) {
             match named {
                 Some(address) if self.contain(client) => client = address,

@@ -1,5 +1,7 @@
 //! What wraps every body: success and failure look the same for every call.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +14,7 @@ pub struct Success<T> {
     /// Always true; tells a success from a [`Failure`] without the status line.
     pub success: bool,
     /// A few words for a person reading the answer.
-    pub message: String,
+    pub message: Cow<'static, str>,
     /// When the relay answered.
     pub timestamp: Timestamp,
     /// What was asked for.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use postern_shared::operator::Ratings;
 use postern_shared::visitor::Role;
 use postern_shared::{FileId, MessageId, Metadata, SessionId, Timestamp, Uid};
-use rusqlite::{Connection, Row, named_params};
+use rusqlite::{Connection, Row};
 
 use super::entries::Latest;
 use super::identity::{self, Identity};
@@ -244,16 +244,16 @@ fn insert(
 ) -> Result<MessageId, StoreError> {
     let session_use = quota::take_message(txn, &used, &message.allowance, now)?;
     let sql = "INSERT INTO message (session, role, text, at, sent_at, metadata, idempotency)
-               VALUES (:session, :role, :text, :now, :sent_at, :metadata, :key)";
-    let id = MessageId(txn.conn.prepare_cached(sql)?.insert(named_params! {
-        ":session": session,
-        ":role": rows::role_number(Role::Visitor),
-        ":text": message.text,
-        ":now": now.wall_ms,
-        ":sent_at": message.sent_at.map(Timestamp::as_millisecond),
-        ":metadata": metadata_text(message.metadata.as_ref()),
-        ":key": message.idempotency,
-    })?);
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let id = MessageId(txn.conn.prepare_cached(sql)?.insert((
+        session,
+        rows::role_number(Role::Visitor),
+        &message.text,
+        now.wall_ms,
+        message.sent_at.map(Timestamp::as_millisecond),
+        metadata_text(message.metadata.as_ref()),
+        message.idempotency,
+    ))?);
     uploads::attach(txn.conn, session, id, Role::Visitor, &message.files)?;
     let sql = "UPDATE session SET message_count = message_count + 1, last_active = ?2,
                    minute_whole_at = ?3, day_whole_at = ?4, entries = ?5, keys = ?6, chapters = ?7

@@ -140,10 +140,9 @@ pub(super) fn attach(
 ) -> Result<(), StoreError> {
     let sql = "UPDATE file SET message = ?4, place = ?5
                WHERE public_id = ?1 AND session = ?2 AND role = ?3 AND message IS NULL";
-    let mut statement = conn.prepare_cached(sql)?;
     for (place, id) in files.iter().enumerate() {
         let row = (id.as_str(), session, rows::role_number(by), message.0, place);
-        if statement.execute(row)? == 0 {
+        if conn.prepare_cached(sql)?.execute(row)? == 0 {
             return Err(StoreError::NotWaiting);
         }
     }
