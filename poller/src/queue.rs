@@ -17,6 +17,7 @@ use std::time::Duration;
 use postern_host::file::{self, FileLock};
 use postern_shared::poller::LeasedMessage;
 use postern_shared::{LeaseId, MessageId, Timestamp};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use tokio::{task, time};
@@ -397,7 +398,10 @@ impl Durability {
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(LOCK_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "trusted_schema", false)
+    connection.pragma_update(None, "trusted_schema", false)?;
+    // A statement is planned once. Otherwise one that may use a partial index is planned anew for each set
+    // of values.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 #[cfg(test)]

@@ -33,6 +33,10 @@ const BATCH: usize = 256;
 /// right behind a message. Of a crowd, half runs while the other half syncs.
 const ALONE: usize = 16;
 
+/// After so many commits the log is folded into the file, however short it is: one after another they write
+/// the same few pages, and a page is looked for among all its former versions in the log.
+const COMMITS_PER_CHECKPOINT: u32 = 128;
+
 /// Statements kept prepared; more than the store has.
 const STATEMENTS: usize = 64;
 
@@ -184,7 +188,7 @@ fn write_until_closed(
     announcer: &Announcer,
     runtime: &Handle,
 ) {
-    let mut is_open = true;
+    let (mut is_open, mut commits) = (true, 0);
     while is_open {
         let Some(Command::Run(first)) = queue.blocking_recv() else { break };
         let mut come = || match queue.try_recv().ok()? {
@@ -205,14 +209,22 @@ fn write_until_closed(
             Ok(changes) => {
                 answer(jobs, runtime);
                 announcer.announce(changes);
+                commits += 1;
+                if commits % COMMITS_PER_CHECKPOINT == 0 {
+                    fold(&connection, "PRAGMA wal_checkpoint(PASSIVE)");
+                }
             }
             Err(cause) => refuse(jobs, &cause),
         }
     }
-    // Not needed for safety: it only spares the next start the reading of the log.
-    let folded = connection.execute_batch("PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE);");
-    if let Err(cause) = folded {
-        debug!(error = %cause, "the log was left for the next start to fold in");
+    // It spares the next start the reading of the log.
+    fold(&connection, "PRAGMA optimize; PRAGMA wal_checkpoint(TRUNCATE)");
+}
+
+/// Folds the log into the file, which is not needed for safety.
+fn fold(connection: &Connection, sql: &str) {
+    if let Err(cause) = connection.execute_batch(sql) {
+        debug!(error = %cause, "the log was left for another time to fold in");
     }
 }
 
