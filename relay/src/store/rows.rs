@@ -199,9 +199,10 @@ pub(super) fn moment(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp>
 }
 
 /// The files that go with a row of `message`, as JSON.
-pub(super) const FILES: &str = "(SELECT json_group_array(json_object('id', public_id, 'name', name,
-        'type', type, 'size_bytes', size_bytes) ORDER BY place)
-    FROM file WHERE file.message = message.id) AS files";
+pub(super) const FILES: &str = "iif(EXISTS (SELECT 1 FROM file WHERE file.message = message.id),
+    (SELECT json_group_array(json_object('id', public_id, 'name', name, 'type', type,
+         'size_bytes', size_bytes) ORDER BY place)
+     FROM file WHERE file.message = message.id), NULL) AS files";
 
 /// One row of a conversation.
 pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
