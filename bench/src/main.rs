@@ -65,7 +65,7 @@ struct Cli {
     rounds: u32,
 
     /// How long each measurement takes, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.5)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.25)]
     length: f64,
 
     /// How many event streams are opened, in turn; as many as the limit of open files allows

@@ -20,8 +20,11 @@ use crate::visitor::{page, stream};
 /// How many messages are leased at once.
 const LEASED: u32 = 10;
 
-/// How often that is done, and how often anything else.
+/// How often that is done.
 const TIMES: u32 = 100;
+
+/// How many streams are opened.
+const STREAMS: u32 = 500;
 
 /// How many entries a page of a transcript has, and what an event stream catches up with.
 const PAGE: u32 = 50;
@@ -78,7 +81,7 @@ pub(crate) async fn pages(relay: &Server, stored: u64) -> Result<Histogram<u64>>
 pub(crate) async fn streams(relay: &Server, stored: u64) -> Result<Histogram<u64>> {
     let mut latencies = histogram()?;
     let mut calls = Connection::open(relay.address).await?;
-    for number in 0..TIMES {
+    for number in 0..STREAMS {
         let session = number % conversations(stored);
         let page = page(&mut calls, session, PAGE + 1, None).await?;
         let seen = Cursor::after(page.messages.first().context("an empty conversation")?.id);
