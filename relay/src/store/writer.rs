@@ -188,7 +188,7 @@ fn write_until_closed(
     announcer: &Announcer,
     runtime: &Handle,
 ) {
-    let (mut is_open, mut commits) = (true, 0);
+    let (mut is_open, mut unfolded) = (true, 0);
     while is_open {
         let Some(Command::Run(first)) = queue.blocking_recv() else { break };
         let mut come = || match queue.try_recv().ok()? {
@@ -209,9 +209,10 @@ fn write_until_closed(
             Ok(changes) => {
                 answer(jobs, runtime);
                 announcer.announce(changes);
-                commits += 1;
-                if commits % COMMITS_PER_CHECKPOINT == 0 {
+                unfolded += 1;
+                if unfolded == COMMITS_PER_CHECKPOINT {
                     fold(&connection, "PRAGMA wal_checkpoint(PASSIVE)");
+                    unfolded = 0;
                 }
             }
             Err(cause) => refuse(jobs, &cause),
