@@ -96,16 +96,16 @@ CREATE INDEX session_token_by_session ON session_token (session);
 -- message changes anyway; when there is one more, they go here.
 CREATE TABLE earlier_entries (
     session INTEGER NOT NULL REFERENCES session (id) ON DELETE CASCADE,
-    last    INTEGER NOT NULL,                     -- the last of them
+    before  INTEGER NOT NULL,                     -- the entry that they are before
     entries TEXT    NOT NULL,
     keys    BLOB    NOT NULL,
-    PRIMARY KEY (session, last)
+    PRIMARY KEY (session, before)
 ) STRICT, WITHOUT ROWID;
 
 -- The same for queries: a row for each entry, and its place.
 CREATE VIEW conversation (session, entry, chapter, place) AS
-    SELECT session, value, last, key FROM (
-        SELECT session, last, entries FROM earlier_entries
+    SELECT session, value, before, key FROM (
+        SELECT session, before, entries FROM earlier_entries
         UNION ALL SELECT id, 9223372036854775807, entries FROM session
     ), json_each('[' || entries || ']');
 

@@ -130,7 +130,7 @@ fn add_messages(connection: &Connection, messages: u64, ended: u64) -> Result<()
 fn add_entries(connection: &mut Connection, messages: u64, ended: u64) -> Result<()> {
     let transaction = connection.transaction()?;
     let mut earlier = transaction.prepare(
-        "INSERT INTO earlier_entries (session, last, entries, keys)
+        "INSERT INTO earlier_entries (session, before, entries, keys)
          VALUES (?1, ?2, ?3, randomblob(8 * ?4))",
     )?;
     let mut latest = transaction.prepare(
@@ -142,8 +142,8 @@ fn add_entries(connection: &mut Connection, messages: u64, ended: u64) -> Result
         let ids = ids_of(number, messages, ended);
         let chapters: Vec<_> = ids.chunks(CHAPTER).collect();
         let Some((last, full)) = chapters.split_last() else { continue };
-        for ids in full {
-            earlier.execute(params![number + 1, ids.last(), listed(ids), CHAPTER])?;
+        for (ids, next) in full.iter().zip(&chapters[1..]) {
+            earlier.execute(params![number + 1, next.first(), listed(ids), CHAPTER])?;
         }
         let (half, entries) = (ids.len() / 2, listed(last));
         latest.execute(params![number + 1, half, entries, last.len(), full.len()])?;

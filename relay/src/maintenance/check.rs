@@ -250,8 +250,8 @@ const INVARIANTS: &[Invariant] = &[
                       EXCEPT SELECT id, session FROM message)
                   UNION ALL SELECT session FROM (
                       SELECT session, entry, chapter, lag(entry, 1, 0) OVER (
-                          PARTITION BY session ORDER BY chapter, place) AS before
-                      FROM conversation) WHERE entry NOT BETWEEN before + 1 AND chapter)",
+                          PARTITION BY session ORDER BY chapter, place) AS previous
+                      FROM conversation) WHERE entry <= previous OR entry >= chapter)",
     },
     Invariant {
         broken: "a session does not count its rows of earlier entries right",

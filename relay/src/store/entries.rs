@@ -74,7 +74,8 @@ impl Latest {
         key: IdempotencyKey,
     ) -> Result<Option<MessageId>, StoreError> {
         if self.chapters > 0 {
-            let sql = "SELECT entries, keys FROM earlier_entries WHERE session = ?1 ORDER BY last";
+            let sql =
+                "SELECT entries, keys FROM earlier_entries WHERE session = ?1 ORDER BY before";
             let mut earlier = conn.prepare_cached(sql)?;
             let mut rows = earlier.query([self.session])?;
             while let Some(row) = rows.next()? {
@@ -96,10 +97,9 @@ impl Latest {
         entry: MessageId,
     ) -> Result<Self, StoreError> {
         if self.entries.split(',').count() >= ENTRIES {
-            let sql = "INSERT INTO earlier_entries (session, last, entries, keys)
+            let sql = "INSERT INTO earlier_entries (session, before, entries, keys)
                        VALUES (?1, ?2, ?3, ?4)";
-            let last = last(&self.entries)?;
-            let row = (self.session, last, &self.entries, &self.keys);
+            let row = (self.session, entry.0, &self.entries, &self.keys);
             conn.prepare_cached(sql)?.execute(row)?;
             self.entries.clear();
             self.keys.clear();
@@ -135,7 +135,9 @@ pub(super) fn note(
 /// The newest entry of a conversation; the beginning when there is none.
 pub(super) fn end(conn: &Connection, session: SessionKey) -> Result<Cursor, StoreError> {
     let sql = "SELECT entries FROM session WHERE id = ?1";
-    let newest = conn.prepare_cached(sql)?.query_row([session], |row| last(text(row, 0)?))?;
+    let newest = conn.prepare_cached(sql)?.query_row([session], |row| {
+        text(row, 0)?.rsplit_terminator(',').next().map_or(Ok(0), number)
+    })?;
     Ok(Cursor::after(MessageId(newest)))
 }
 
@@ -146,9 +148,9 @@ pub(super) fn each_after(
     cursor: Cursor,
     mut show: impl FnMut(i64) -> rusqlite::Result<bool>,
 ) -> Result<(), StoreError> {
-    let sql = "SELECT last, entries FROM earlier_entries WHERE session = ?1 AND last > ?2
+    let sql = "SELECT before, entries FROM earlier_entries WHERE session = ?1 AND before > ?2
                UNION ALL SELECT 9223372036854775807, entries FROM session WHERE id = ?1
-               ORDER BY last";
+               ORDER BY before";
     let mut chapters = conn.prepare_cached(sql)?;
     let mut rows = chapters.query((session, cursor.position()))?;
     while let Some(row) = rows.next()? {
@@ -170,10 +172,11 @@ pub(super) fn each_before(
     mut show: impl FnMut(i64) -> rusqlite::Result<bool>,
 ) -> Result<(), StoreError> {
     let before = cursor.map_or(i64::MAX, Cursor::position);
-    let sql = "SELECT last, entries FROM earlier_entries WHERE session = ?1 AND last <= coalesce(
-                   (SELECT min(last) FROM earlier_entries WHERE session = ?1 AND last >= ?2), ?2)
+    let sql = "SELECT before, entries FROM earlier_entries
+               WHERE session = ?1 AND before <= coalesce((
+                   SELECT min(before) FROM earlier_entries WHERE session = ?1 AND before >= ?2), ?2)
                UNION ALL SELECT 9223372036854775807, entries FROM session WHERE id = ?1
-               ORDER BY last DESC";
+               ORDER BY before DESC";
     let mut chapters = conn.prepare_cached(sql)?;
     let mut rows = chapters.query((session, before))?;
     while let Some(row) = rows.next()? {
@@ -206,11 +209,6 @@ fn find_among(
 
 fn text<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
     Ok(row.get_ref(column)?.as_str()?)
-}
-
-/// The last of some entries; 0 when there is none.
-fn last(entries: &str) -> rusqlite::Result<i64> {
-    entries.split_terminator(',').next_back().map_or(Ok(0), number)
 }
 
 fn number(id: &str) -> rusqlite::Result<i64> {
