@@ -399,8 +399,7 @@ fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(LOCK_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "trusted_schema", false)?;
-    // A statement is planned once. Otherwise one that may use a partial index is planned anew for each set
-    // of values.
+    // A statement is planned once, whatever values it is given; otherwise it may be planned anew for each.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
