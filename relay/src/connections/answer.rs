@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
@@ -17,6 +17,8 @@ pub(crate) struct Requests(Arc<Mutex<Count>>);
 struct Count {
     under_way: usize,
     quiet_since: Instant,
+    /// Woken when the last of them ends.
+    awaits_end: Option<Waker>,
 }
 
 /// A request under way.
@@ -32,15 +34,20 @@ pub(crate) struct Holding<T> {
 
 impl Default for Requests {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(Count { under_way: 0, quiet_since: Instant::now() })))
+        let quiet_since = Instant::now();
+        Self(Arc::new(Mutex::new(Count { under_way: 0, quiet_since, awaits_end: None })))
     }
 }
 
 impl Requests {
-    /// Since when none has been under way; `None` while one is.
-    pub(super) fn quiet_since(&self) -> Option<Instant> {
-        let count = self.lock();
-        (count.under_way == 0).then_some(count.quiet_since)
+    /// Since when none has been under way; while one is, the caller is woken when the last has ended.
+    pub(super) fn poll_quiet(&self, cx: &Context<'_>) -> Poll<Instant> {
+        let mut count = self.lock();
+        if count.under_way == 0 {
+            return Poll::Ready(count.quiet_since);
+        }
+        count.awaits_end = Some(cx.waker().clone());
+        Poll::Pending
     }
 
     /// Counts one more, until what is returned is dropped.
@@ -53,6 +60,12 @@ impl Requests {
         let mut count = self.lock();
         count.under_way -= 1;
         count.quiet_since = Instant::now();
+        if count.under_way == 0
+            && let Some(waiting) = count.awaits_end.take()
+        {
+            drop(count);
+            waiting.wake();
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Count> {

@@ -2,6 +2,7 @@
 
 use std::future;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -13,10 +14,6 @@ use tokio::time::{self, Instant, Sleep};
 use super::answer::Requests;
 use super::gate::Entered;
 
-/// How soon it is looked again whether an answer under way has come to its end, should nobody ask before.
-/// Thousands of event streams are under way for hours.
-const LOOK_AGAIN: Duration = Duration::from_secs(60);
-
 /// A connection that fails once no request has been under way on it for too long, be it that none
 /// comes or that its head does not come to an end.
 #[derive(Debug)]
@@ -27,8 +24,6 @@ pub(crate) struct WatchedStream {
     idle_deadline: Duration,
     /// Rings at the deadline, or earlier to see where it has moved.
     alarm: Pin<Box<Sleep>>,
-    /// Whether it rings to see whether the answer under way has come to its end.
-    looks_again: bool,
     /// Whether the client has yet to take what was written: the system ends that when it takes too
     /// long (`TCP_USER_TIMEOUT`).
     is_writing: bool,
@@ -42,8 +37,7 @@ impl WatchedStream {
         idle_deadline: Duration,
     ) -> Self {
         let alarm = Box::pin(time::sleep(idle_deadline));
-        let (looks_again, is_writing) = (false, false);
-        Self { stream, _entered: entered, requests, idle_deadline, alarm, looks_again, is_writing }
+        Self { stream, _entered: entered, requests, idle_deadline, alarm, is_writing: false }
     }
 
     /// What the client says first, without taking it; zeros in place of what it has not said yet.
@@ -58,39 +52,32 @@ impl WatchedStream {
         Ok(bytes)
     }
 
-    /// An error once the connection has been idle for too long.
+    /// An error once the connection has been idle for too long. While an answer is under way no alarm rings:
+    /// thousands of event streams are for hours.
     fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
-            if self.looks_again
-                && let Some(deadline) = self.deadline()
-            {
-                self.ring(deadline, false);
-            }
             ready!(self.alarm.as_mut().poll(cx));
-            let now = Instant::now();
-            match self.deadline() {
-                Some(deadline) if deadline <= now => {
-                    return Poll::Ready(io::ErrorKind::TimedOut.into());
-                }
-                Some(deadline) => self.ring(deadline, false),
-                None => self.ring(now + self.idle_deadline.max(LOOK_AGAIN), true),
+            if self.is_writing {
+                return Poll::Pending;
             }
+            let deadline = ready!(self.requests.poll_quiet(cx)) + self.idle_deadline;
+            if deadline <= Instant::now() {
+                return Poll::Ready(io::ErrorKind::TimedOut.into());
+            }
+            self.alarm.as_mut().reset(deadline);
         }
     }
 
-    /// `None` while an answer is under way.
-    fn deadline(&self) -> Option<Instant> {
-        let idle_since = self.requests.quiet_since().filter(|_| !self.is_writing);
-        idle_since.map(|since| since + self.idle_deadline)
-    }
-
-    fn ring(&mut self, at: Instant, looks_again: bool) {
-        self.alarm.as_mut().reset(at);
-        self.looks_again = looks_again;
-    }
-
-    fn wrote(&mut self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        self.is_writing = result.is_pending();
+    fn wrote(
+        &mut self,
+        cx: &Context<'_>,
+        result: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let was_writing = mem::replace(&mut self.is_writing, result.is_pending());
+        if was_writing && !self.is_writing {
+            // The clock goes on.
+            cx.waker().wake_by_ref();
+        }
         result
     }
 }
@@ -115,7 +102,7 @@ impl AsyncWrite for WatchedStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.wrote(result)
+        self.wrote(cx, result)
     }
 
     fn poll_write_vectored(
@@ -124,7 +111,7 @@ impl AsyncWrite for WatchedStream {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
-        self.wrote(result)
+        self.wrote(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -99,6 +99,23 @@ async fn a_connection_is_used_again_within_the_deadline_and_closed_after_it() {
 }
 
 #[tokio::test]
+async fn a_connection_is_closed_at_the_deadline_after_an_answer_that_took_longer() {
+    let target = Target::start(&["--idle-deadline", "1"]).await;
+    let (session, token) = target.session().await;
+    let mut stream = target.connect().await;
+    let request = format!(
+        "GET /api/v1/responses/{session}?wait=3 HTTP/1.1\r\nHost: relay\r\n\
+         Authorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    soon("the answer", stream.readable()).await.unwrap();
+    let answered = Instant::now();
+    let answer = rest(stream).await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+    assert!(answered.elapsed() < Duration::from_secs(8), "{:?}", answered.elapsed());
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_waited_for_ten_seconds() {
     let target = Target::start(&[]).await;
     let begun = Instant::now();
