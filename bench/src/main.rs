@@ -9,6 +9,7 @@ mod at_a_rate;
 mod bench;
 mod chart;
 mod chunks;
+mod compare;
 mod footprint;
 mod growth;
 mod http;
@@ -91,6 +92,24 @@ enum Part {
     /// A server that echoes, for comparison
     #[command(hide = true)]
     Echo,
+    /// Tells which of several relays accepts messages faster: they take turns, second by second
+    Compare {
+        /// Binaries of the relay; each is compared with the first
+        #[arg(required = true)]
+        relays: Vec<PathBuf>,
+
+        /// Over how many connections messages come
+        #[arg(long, value_name = "N", default_value_t = 256)]
+        connections: u32,
+
+        /// How many messages are stored beforehand
+        #[arg(long, value_name = "N", default_value_t = 10_000)]
+        stored: u64,
+
+        /// How many turns each has
+        #[arg(long, value_name = "N", default_value_t = 15)]
+        turns: u32,
+    },
     /// Counts the instructions of the relay's hot calls; fails when one takes over a tenth more than kept
     Instructions {
         /// Keep the new counts instead
@@ -104,6 +123,10 @@ async fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.part {
         Some(Part::Echo) => return limits::serve_echo().await,
+        Some(Part::Compare { relays, connections, stored, turns }) => {
+            let terms = compare::Terms { turns, connections, stored };
+            return compare::run(&relays, terms, &cli.out).await;
+        }
         Some(Part::Instructions { accept }) => return instructions::run(accept).await,
         None => {}
     }
