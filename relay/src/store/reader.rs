@@ -12,14 +12,10 @@ use tokio::task;
 use tracing::warn;
 
 use super::StoreError;
-use super::file::{OpenError, keep_plans};
+use super::file::{CACHE_KIB, OpenError, keep_plans};
 
 /// How long a query waits for a connection before the caller is told to come back.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The pages that a connection keeps, in KiB by SQLite's sign for it: the upper ones of each index of a
-/// large database, so that a conversation is found with few reads.
-const CACHE_KIB: i32 = -16_384;
 
 /// Runs queries off the async threads.
 #[derive(Debug, Clone)]
