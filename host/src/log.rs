@@ -3,14 +3,17 @@
 use std::io::{self, IsTerminal};
 
 use clap::{Args, ValueEnum};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt, registry};
 
 /// How a program logs.
 #[derive(Debug, Clone, Args)]
 pub struct LogArgs {
     /// What to log, such as `debug` or `warn,postern_relay=debug`
     #[arg(long, env = "POSTERN_LOG", default_value = "info", value_name = "FILTER", global = true)]
-    pub log: String,
+    pub log: Targets,
 
     /// How to log
     #[arg(
@@ -35,12 +38,11 @@ pub enum LogFormat {
 /// Starts logging; once, at the start of `main`.
 pub fn init(args: &LogArgs) {
     let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&args.log))
-        .with_ansi(colours)
-        .with_writer(io::stderr);
-    match args.log_format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().init(),
-    }
+    let lines = fmt::layer().with_ansi(colours).with_writer(io::stderr);
+    let lines = match args.log_format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().boxed(),
+    };
+    // The filter is a layer of its own, around the others: what it keeps out is then asked for once.
+    registry().with(lines).with(args.log.clone()).init();
 }
