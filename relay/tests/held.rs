@@ -123,7 +123,8 @@ impl Stage {
         let uid = Uid::try_from(format!("{n:016x}")).expect("a uid");
         let fresh = FreshSession { id, uid, token: SecretHash::of(&n.to_string()) };
         let accept = self.store.accept_message(message, fresh, NOW);
-        self.store.with_lease(self.site(), NOW, accept).await.map(drop)
+        self.store.serve_held_call(self.site(), NOW);
+        accept.await.map(drop)
     }
 }
 

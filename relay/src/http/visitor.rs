@@ -70,9 +70,9 @@ pub(super) async fn post_message(
     let fresh = fresh_session(&caller.site.site.id, &session_token)?;
     let now = app.clock.now();
     let accepted = app.store.accept_message(message, fresh, now);
-    let accepted = app.store.with_lease(caller.site.key, now, accepted).await;
+    app.store.serve_held_call(caller.site.key, now);
     let refusal = |error| refusal(&app, &caller.site, error, key.as_deref(), now);
-    let accepted = accepted.map_err(refusal)?;
+    let accepted = accepted.await.map_err(refusal)?;
     if accepted.opened {
         caller.site.proofs.note_opening();
     }

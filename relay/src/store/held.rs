@@ -102,27 +102,10 @@ impl Store {
         HeldCall { calls: Arc::clone(&self.held_calls), handed_over, under_way: None }
     }
 
-    /// Runs a write that may bring a message to a site. The lease of a call that waits for one is queued
-    /// right behind it.
-    pub async fn with_lease<T>(
-        &self,
-        site: SiteKey,
-        now: Now,
-        write: impl Future<Output = T>,
-    ) -> T {
-        // A write is queued when it is first polled.
-        let (written, ()) = tokio::join!(biased; write, async { self.serve_held_call(site, now) });
-        written
-    }
-
-    fn serve_held_call(&self, site: SiteKey, now: Now) {
-        self.held_calls.serve(site, |wanted| {
-            let (store, terms) = (self.clone(), wanted.terms);
-            let mut lease = async move { store.lease_in_turn(site, terms, now).await }.boxed();
-            match (&mut lease).now_or_never() {
-                Some(refused) => UnderWay(future::ready(refused).boxed()),
-                None => UnderWay(lease),
-            }
-        });
+    /// To be called right after a write was queued that may bring a message to a site: queues the lease of
+    /// a call that waits for one right behind it.
+    pub fn serve_held_call(&self, site: SiteKey, now: Now) {
+        self.held_calls
+            .serve(site, |wanted| UnderWay(self.lease_in_turn(site, wanted.terms, now).boxed()));
     }
 }

@@ -104,13 +104,13 @@ impl Store {
     }
 
     /// The same in the writer's turn, behind everything that is queued for it.
-    pub(super) async fn lease_in_turn(
+    pub(super) fn lease_in_turn(
         &self,
         site: SiteKey,
         terms: LeaseTerms,
         now: Now,
-    ) -> Result<Vec<Leased>, StoreError> {
-        self.writer.run_checked(move |txn| lease_visible(txn, site, terms, now)).await
+    ) -> impl Future<Output = Result<Vec<Leased>, StoreError>> + Send + use<> {
+        self.writer.run_checked(move |txn: &mut Txn<'_>| lease_visible(txn, site, terms, now))
     }
 
     /// Keeps a lease: it runs out `lease` from now.

@@ -40,11 +40,17 @@ impl Store {
     /// # Errors
     /// [`StoreError::UnknownSession`], [`StoreError::ForeignMessage`],
     /// [`StoreError::IdempotencyMismatch`], or as [`Store::extend`]; then nothing is stored.
-    pub async fn post_reply(&self, reply: NewReply, now: Now) -> Result<MessageId, StoreError> {
-        // Files are looked for last.
-        let checks_first = reply.files.is_empty();
-        let work = move |txn: &mut Txn<'_>| post(txn, &reply, now);
-        if checks_first { self.writer.run_checked(work).await } else { self.writer.run(work).await }
+    pub fn post_reply(
+        &self,
+        reply: NewReply,
+        now: Now,
+    ) -> impl Future<Output = Result<MessageId, StoreError>> + Send + use<> {
+        self.writer.run_checked(move |txn: &mut Txn<'_>| {
+            // Files are looked for last.
+            let checks_first = reply.files.is_empty();
+            let work = |txn: &mut Txn<'_>| post(txn, &reply, now);
+            if checks_first { work(txn) } else { txn.undoing(work) }
+        })
     }
 }
 

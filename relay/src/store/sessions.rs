@@ -75,19 +75,20 @@ pub struct Accepted {
 
 impl Store {
     /// Stores a visitor's message, opening a session when it must. A repeat with the same
-    /// idempotency key and body answers as the first did.
+    /// idempotency key and body answers as the first did. It is queued by this call, not by the first look
+    /// at its answer.
     ///
     /// # Errors
     /// [`StoreError::TokenMissing`], [`StoreError::UnknownToken`], [`StoreError::ForeignToken`],
     /// [`StoreError::WeakOpeningKey`], [`StoreError::IdempotencyMismatch`] or
     /// [`StoreError::Exceeded`], the last never for a repeat; then nothing is stored.
-    pub async fn accept_message(
+    pub fn accept_message(
         &self,
         message: NewMessage,
         fresh: FreshSession,
         now: Now,
-    ) -> Result<Accepted, StoreError> {
-        self.writer.run_checked(move |txn| accept(txn, &message, fresh, now)).await
+    ) -> impl Future<Output = Result<Accepted, StoreError>> + Send + use<> {
+        self.writer.run_checked(move |txn: &mut Txn<'_>| accept(txn, &message, fresh, now))
     }
 
     /// Revokes every token of a session and ends its open streams. Its conversation stays.

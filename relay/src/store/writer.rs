@@ -148,27 +148,40 @@ impl Writer {
         self.commands.capacity() <= LEFT_BY_VISITORS
     }
 
-    /// Runs one transaction and returns after its commit. A caller that goes away stops nothing.
-    pub(super) async fn run<T: Send + 'static>(
+    /// Runs one transaction; the answer comes after its commit. It is queued at once, and a caller that goes
+    /// away stops nothing.
+    pub(super) fn run<T, W>(
         &self,
-        work: impl FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.run_checked(|txn| txn.undoing(work)).await
+        work: W,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.run_checked(move |txn: &mut Txn<'_>| txn.undoing(work))
     }
 
     /// The same for work that fails before its first write, if at all: a savepoint takes a copy of each
     /// page that is written to. If it fails later, nothing of its whole commit is kept.
-    pub(super) async fn run_checked<T: Send + 'static>(
+    pub(super) fn run_checked<T, W>(
         &self,
-        work: impl FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
-    ) -> Result<T, StoreError> {
+        work: W,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         let job = Box::new(Write { work: Some(work), result: None, reply });
-        self.commands.try_send(Command::Run(job)).map_err(|refused| match refused {
+        let queued = self.commands.try_send(Command::Run(job)).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
-        })?;
-        answer.await.map_err(|_| StoreError::Closed)?
+        });
+        // Not a future that queues: it would carry all that is to be written through every await.
+        async move {
+            queued?;
+            answer.await.map_err(|_| StoreError::Closed)?
+        }
     }
 
     pub(super) async fn closed(&self) {
