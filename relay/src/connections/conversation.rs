@@ -32,7 +32,11 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Whoever knows the answers.
 pub(crate) trait Answer: Clone + Send + Sync + Unpin + 'static {
     /// The answer to a request from this other end.
-    fn answer(&self, peer: SocketAddr, request: Request) -> impl Future<Output = Response> + Send;
+    fn answer(
+        &self,
+        peer: SocketAddr,
+        request: Request,
+    ) -> impl Future<Output = Response> + Send + use<Self>;
 }
 
 /// Marks an answer whose body goes on for as long as somebody listens.
@@ -128,7 +132,7 @@ impl<A: Answer> Conversation<A> {
             let handover = handover.clone();
             service_fn(move |request: http::Request<Incoming>| {
                 let handover = may_be_endless(&request).then(|| handover.clone());
-                self.clone().reply(request, handover).boxed()
+                self.reply(request, handover).boxed()
             })
         };
         let stream = TokioIo::new(Telling::new(stream, handover.clone()));
@@ -161,7 +165,7 @@ impl<A: Answer> Conversation<A> {
         T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let cancelled = self.cancelled.clone();
-        let service = service_fn(move |request| self.clone().reply(request, None).boxed());
+        let service = service_fn(move |request| self.reply(request, None).boxed());
         let mut connection = pin!(protocol.serve_connection(TokioIo::new(stream), service));
         tokio::select! {
             biased;
@@ -172,20 +176,21 @@ impl<A: Answer> Conversation<A> {
     }
 
     /// Counts a request as under way until its answer has been sent.
-    async fn reply(
-        self,
+    fn reply(
+        &self,
         request: http::Request<Incoming>,
         handover: Option<Handover>,
-    ) -> Result<http::Response<Outgoing>, Infallible> {
+    ) -> impl Future<Output = Result<http::Response<Outgoing>, Infallible>> + Send + use<A> {
         let under_way = self.requests.begin();
-        let answer = self.answer.answer(self.peer, request.map(Body::new)).await;
-        let mut answer = until_sent(answer, under_way);
-        let is_endless = answer.extensions().get::<Endless>().is_some();
-        let Some(handover) = handover.filter(|_| is_endless) else {
-            return Ok(answer.map(Outgoing::Whole));
-        };
-        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        Ok(answer.map(|body| handover.offer(body)))
+        self.answer.answer(self.peer, request.map(Body::new)).map(move |answer| {
+            let mut answer = until_sent(answer, under_way);
+            let is_endless = answer.extensions().get::<Endless>().is_some();
+            let Some(handover) = handover.filter(|_| is_endless) else {
+                return Ok(answer.map(Outgoing::Whole));
+            };
+            answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            Ok(answer.map(|body| handover.offer(body)))
+        })
     }
 }
 

@@ -1,12 +1,15 @@
 //! What a call passes before it is looked at, by who makes it: one layer for each kind of caller, since
 //! every layer of a route costs each of its calls. Each tells by the way which route was taken.
 
+use std::future;
 use std::sync::Arc;
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use futures_util::future::Either;
 
 use super::App;
 use super::cors::check_origin;
@@ -39,26 +42,34 @@ pub(super) async fn admit_client(
 
 /// Lets in a visitor's call that comes from one of its site's pages, and whose client has not too many
 /// under way nor made too many.
-pub(super) async fn admit_visitor(
+///
+/// Not an async function: its future would have room for the request beside whatever answers it.
+pub(super) fn admit_visitor(
     State(app): State<App>,
     route: Option<MatchedPath>,
     client: ClientAddress,
     request: Request,
     next: Next,
-) -> Response {
-    let admitted = async {
-        // What cannot be stored is refused before any work is done for it.
-        if request.method() == Method::POST && app.store.is_crowded() {
-            return Err(StoreError::Overloaded.into());
-        }
-        let place = enter(&app, client)?;
-        check_origin(&app, &request)?;
-        take_call(&app, client, &request)?;
-        let response = next.run(request).await;
-        take_failure(&app, client, &response)?;
-        Ok::<_, ApiError>(until_sent(response, place).into_response())
+) -> impl Future<Output = Response> + Send + use<> {
+    let place = match check_visitor(&app, client, &request) {
+        Ok(place) => place,
+        Err(refusal) => return Either::Left(future::ready(by(route, refusal))),
     };
-    by(route, admitted.await)
+    Either::Right(next.run(request).map(move |response| {
+        let refused = take_failure(&app, client, &response);
+        by(route, refused.map(|()| until_sent(response, place)))
+    }))
+}
+
+fn check_visitor(app: &App, client: ClientAddress, request: &Request) -> Result<Place, ApiError> {
+    // What cannot be stored is refused before any work is done for it.
+    if request.method() == Method::POST && app.store.is_crowded() {
+        return Err(StoreError::Overloaded.into());
+    }
+    let place = enter(app, client)?;
+    check_origin(app, request)?;
+    take_call(app, client, request)?;
+    Ok(place)
 }
 
 /// Finds whose key was shown, for the extractors, and ends the call when the key is revoked. Keys that

@@ -43,7 +43,11 @@ impl Calls {
 }
 
 impl Answer for Calls {
-    async fn answer(&self, peer: SocketAddr, mut request: Request) -> Response {
+    fn answer(
+        &self,
+        peer: SocketAddr,
+        mut request: Request,
+    ) -> impl Future<Output = Response> + Send + use<> {
         let client = self.app.proxies.client(peer.ip(), request.headers());
         request.extensions_mut().insert(client);
         let id = request_id(&request);
@@ -52,18 +56,22 @@ impl Answer for Calls {
         let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
         let span = info_span!("request", id = id.as_ref().and_then(|id| id.to_str().ok()));
         let answered = AssertUnwindSafe(self.routes.clone().oneshot(request)).catch_unwind();
-        let mut response = match answered.instrument(span).await {
-            Ok(Ok(response)) => response,
-            Err(_) => ApiError::Panicked.into_response(),
-        };
-        count(&self.app.metrics, method, &response);
-        let headers = response.headers_mut();
-        headers.extend(id.map(|id| (REQUEST_ID, id)));
-        guard(headers, self.by_tls);
-        if is_chunked {
-            forbid_reuse(headers);
-        }
-        response
+        let (app, by_tls) = (self.app.clone(), self.by_tls);
+        // Not an async block: it would have room for the whole request beside whatever answers it.
+        answered.instrument(span).map(move |answered| {
+            let mut response = match answered {
+                Ok(Ok(response)) => response,
+                Err(_) => ApiError::Panicked.into_response(),
+            };
+            count(&app.metrics, method, &response);
+            let headers = response.headers_mut();
+            headers.extend(id.map(|id| (REQUEST_ID, id)));
+            guard(headers, by_tls);
+            if is_chunked {
+                forbid_reuse(headers);
+            }
+            response
+        })
     }
 }
 

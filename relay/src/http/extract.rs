@@ -1,12 +1,13 @@
 //! Extractors: who calls, and what they sent. Every rejection is an [`ApiError`].
 
 use std::borrow::Cow;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{FromRequestParts, Request};
+use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -65,6 +66,13 @@ pub(super) enum Bearer {
 
 /// The query string, read into a type.
 pub(super) struct Query<T>(pub(super) T);
+
+/// A body of JSON that is yet to be read, by handlers that know who calls: a stranger's is not. What else the
+/// request was does not lie about meanwhile.
+pub(super) struct JsonBody {
+    body: Body,
+    is_encoded: bool,
+}
 
 /// The `Idempotency-Key` header as it was sent.
 pub(super) struct IdempotencyKeyHeader(pub(super) Option<String>);
@@ -252,29 +260,36 @@ pub(super) fn cursor(name: &'static str, text: Option<&str>) -> Result<Option<Cu
     text.map(|text| text.parse().map_err(|_| ApiError::UnknownCursor(name))).transpose()
 }
 
-/// Reads a body of at most `limit_bytes` as JSON. An error names the field.
-///
-/// Called by handlers after they know who calls: a stranger's body is not read.
-pub(super) async fn read_json<T: DeserializeOwned>(
-    request: Request,
-    limit_bytes: usize,
-) -> Result<T, ApiError> {
-    refuse_encoded(request.headers())?;
-    let body = read_body(request.into_body(), limit_bytes).await?;
-    // A derived type would take an array of its fields too; the wire knows objects only.
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(ApiError::field("the body", "must be a JSON object"));
+impl FromRequest<App> for JsonBody {
+    type Rejection = Infallible;
+    async fn from_request(request: Request, _: &App) -> Result<Self, Infallible> {
+        let is_encoded = refuse_encoded(request.headers()).is_err();
+        Ok(Self { body: request.into_body(), is_encoded })
     }
-    let not_json = |problem: &dyn fmt::Display| {
-        ApiError::field("the body", format_args!("is not JSON: {problem}"))
-    };
-    let mut json = serde_json::Deserializer::from_slice(&body);
-    let value = serde_path_to_error::deserialize(&mut json)
-        .map_err(|e| wrong_field(e.path(), e.inner()))?;
-    json.end().map_err(|e| not_json(&e))?;
-    // What no field takes is not looked into above.
-    str::from_utf8(&body).map_err(|e| not_json(&e))?;
-    Ok(value)
+}
+
+impl JsonBody {
+    /// Reads at most `limit_bytes`. An error names the field.
+    pub(super) async fn read<T: DeserializeOwned>(self, limit_bytes: usize) -> Result<T, ApiError> {
+        if self.is_encoded {
+            return Err(ApiError::Encoded);
+        }
+        let body = read_body(self.body, limit_bytes).await?;
+        // A derived type would take an array of its fields too; the wire knows objects only.
+        if body.trim_ascii_start().first() != Some(&b'{') {
+            return Err(ApiError::field("the body", "must be a JSON object"));
+        }
+        let not_json = |problem: &dyn fmt::Display| {
+            ApiError::field("the body", format_args!("is not JSON: {problem}"))
+        };
+        let mut json = serde_json::Deserializer::from_slice(&body);
+        let value = serde_path_to_error::deserialize(&mut json)
+            .map_err(|e| wrong_field(e.path(), e.inner()))?;
+        json.end().map_err(|e| not_json(&e))?;
+        // What no field takes is not looked into above.
+        str::from_utf8(&body).map_err(|e| not_json(&e))?;
+        Ok(value)
+    }
 }
 
 /// A body that was packed small could be of any size.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::Response;
 use postern_host::fault;
 use postern_shared::poller::{
@@ -17,7 +17,7 @@ use tokio::time::{self, Instant};
 use super::App;
 use super::error::ApiError;
 use super::extract::{
-    IdempotencyKeyHeader, MessagePath, PollerAtWork, PollerCaller, Query, read_json,
+    IdempotencyKeyHeader, JsonBody, MessagePath, PollerAtWork, PollerCaller, Query,
 };
 use super::reply::ok;
 use super::visitor::{MAX_WAIT_SECONDS, check_files};
@@ -37,9 +37,9 @@ const MAX_PROGRESS_CHARS: usize = 200;
 pub(super) async fn lease_messages(
     State(app): State<App>,
     caller: PollerAtWork,
-    request: Request,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let body: LeaseRequest = read_json(request, app.limits.max_body_bytes).await?;
+    let body: LeaseRequest = body.read(app.limits.max_body_bytes).await?;
     let limit = in_range("limit", body.limit.unwrap_or(DEFAULT_LIMIT), 1, MAX_LIMIT)?;
     let wait = in_range("wait_seconds", body.wait_seconds.unwrap_or(0), 0, MAX_WAIT_SECONDS)?;
     let lasts = lease_duration(body.lease_seconds.unwrap_or(DEFAULT_LEASE_SECONDS))?;
@@ -104,9 +104,9 @@ pub(super) async fn extend_lease(
     State(app): State<App>,
     _at_work: PollerAtWork,
     MessagePath(message): MessagePath,
-    request: Request,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let body: ExtendRequest = read_json(request, app.limits.max_body_bytes).await?;
+    let body: ExtendRequest = body.read(app.limits.max_body_bytes).await?;
     let lease = lease_duration(body.lease_seconds)?;
     let wait = in_range("wait_seconds", body.wait_seconds.unwrap_or(0), 0, MAX_WAIT_SECONDS)?;
     let now = app.clock.now();
@@ -147,10 +147,10 @@ pub(super) async fn post_chunk(
     State(app): State<App>,
     _at_work: PollerAtWork,
     MessagePath(message): MessagePath,
-    request: Request,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
     let limit_bytes = app.limits.max_reply_bytes;
-    let body: PostChunk = read_json(request, reply_body_limit(limit_bytes)).await?;
+    let body: PostChunk = body.read(reply_body_limit(limit_bytes)).await?;
     if body.progress.as_ref().is_some_and(|words| words.chars().count() > MAX_PROGRESS_CHARS) {
         let problem = format_args!("is longer than {MAX_PROGRESS_CHARS} characters");
         return Err(ApiError::field("progress", problem));
@@ -172,9 +172,9 @@ pub(super) async fn nack_message(
     State(app): State<App>,
     _at_work: PollerAtWork,
     MessagePath(message): MessagePath,
-    request: Request,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let body: NackRequest = read_json(request, app.limits.max_body_bytes).await?;
+    let body: NackRequest = body.read(app.limits.max_body_bytes).await?;
     let seconds = body.retry_after_seconds.unwrap_or(0);
     let seconds = in_range("retry_after_seconds", seconds, 0, MAX_LEASE_SECONDS)?;
     let nack = Nack {
@@ -195,9 +195,9 @@ pub(super) async fn post_reply(
     State(app): State<App>,
     caller: PollerAtWork,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
-    request: Request,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let body: PostReply = read_json(request, reply_body_limit(app.limits.max_reply_bytes)).await?;
+    let body: PostReply = body.read(reply_body_limit(app.limits.max_reply_bytes)).await?;
     let may_be_blank = body.stopped || !body.files.is_empty();
     check_reply(&body.response, may_be_blank, app.limits.max_reply_bytes)?;
     check_quick_replies(&body.quick_replies)?;

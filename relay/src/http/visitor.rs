@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::Response;
 use postern_host::fault;
 use postern_shared::files::{OpenSession, SessionOpened};
@@ -18,8 +18,8 @@ use super::App;
 use super::entries::fitting;
 use super::error::ApiError;
 use super::extract::{
-    Bearer, IdempotencyKeyHeader, MessagePath, OTHER_KEY, Query, SessionPath, VisitorCaller,
-    cursor, read_json,
+    Bearer, IdempotencyKeyHeader, JsonBody, MessagePath, OTHER_KEY, Query, SessionPath,
+    VisitorCaller, cursor,
 };
 use super::limits::{allowance, needs_proof, open_stream, refusal};
 use super::reply::ok;
@@ -46,9 +46,9 @@ pub(super) async fn post_message(
     client: ClientAddress,
     caller: VisitorCaller,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
-    request: Request,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let body: PostMessage = read_json(request, app.limits.max_body_bytes).await?;
+    let body: PostMessage = body.read(app.limits.max_body_bytes).await?;
     check_message(&body.message, !body.files.is_empty(), app.limits.max_message_chars)?;
     check_files(&body.files, &app.limits)?;
     let identity = caller.site.site.identify(body.identity.as_deref())?;
@@ -120,9 +120,9 @@ pub(super) async fn open_session(
     client: ClientAddress,
     caller: VisitorCaller,
     IdempotencyKeyHeader(key): IdempotencyKeyHeader,
-    request: Request,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let body: OpenSession = read_json(request, app.limits.max_body_bytes).await?;
+    let body: OpenSession = body.read(app.limits.max_body_bytes).await?;
     let identity = caller.site.site.identify(body.identity.as_deref())?;
     let needs_proof = needs_proof(&caller.site, &identity, body.proof.as_ref(), key.as_deref());
     let new = NewSession {
@@ -192,10 +192,10 @@ pub(super) async fn give_feedback(
     State(app): State<App>,
     MessagePath(reply): MessagePath,
     caller: VisitorCaller,
-    request: Request,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
     let token = caller.required_token()?;
-    let body: GiveFeedback = read_json(request, app.limits.max_body_bytes).await?;
+    let body: GiveFeedback = body.read(app.limits.max_body_bytes).await?;
     let rating = body.rating;
     let feedback = feedback(body)?;
     app.store.rate(reply, token, feedback, app.clock.now()).await?;

@@ -1,6 +1,6 @@
 //! What a program does that fetches messages and posts replies.
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::Response;
 use postern_host::fault;
 use postern_shared::poller::Pagination;
@@ -13,7 +13,7 @@ use super::caller::Poller;
 use super::moment::{self, Moment};
 use crate::http::App;
 use crate::http::error::ApiError;
-use crate::http::extract::{Query, read_json};
+use crate::http::extract::{JsonBody, Query};
 use crate::http::poller::{check_reply, pagination, reply_body_limit};
 use crate::store::{Due, NewReply, OpenMessage, Page};
 
@@ -98,9 +98,9 @@ struct ReplyStored {
 pub(super) async fn post_reply(
     State(app): State<App>,
     caller: Poller,
-    request: Request,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let body: Outbox = read_json(request, reply_body_limit(app.limits.max_reply_bytes)).await?;
+    let body: Outbox = body.read(reply_body_limit(app.limits.max_reply_bytes)).await?;
     check_reply(&body.response, false, app.limits.max_reply_bytes)?;
     let session_id = body.session_id.clone();
     let reply = NewReply {

@@ -1,6 +1,6 @@
 //! What a visitor's page does, by its session's id alone.
 
-use axum::extract::{Request, State};
+use axum::extract::State;
 use axum::response::Response;
 use postern_shared::visitor::Role;
 use postern_shared::{Cursor, MessageId, SessionId, Timestamp, Uid};
@@ -15,7 +15,7 @@ use crate::client_address::ClientAddress;
 use crate::http::App;
 use crate::http::entries::fitting;
 use crate::http::error::ApiError;
-use crate::http::extract::{Query, read_json};
+use crate::http::extract::{JsonBody, Query};
 use crate::http::limits::{allowance, needs_proof, refusal};
 use crate::http::visitor::{RESPONSES_LIMIT, check_message, fresh_session};
 use crate::store::{Entry, FreshSession, IdempotencyKey, NewMessage, SessionKey, StoreError};
@@ -49,9 +49,9 @@ pub(super) async fn post_message(
     State(app): State<App>,
     client: ClientAddress,
     caller: Visitor,
-    request: Request,
+    body: JsonBody,
 ) -> Result<Response, ApiError> {
-    let body: Message = read_json(request, app.limits.max_body_bytes).await?;
+    let body: Message = body.read(app.limits.max_body_bytes).await?;
     check_message(&body.message, false, app.limits.max_message_chars)?;
     let (session, own) = caller.session(&body.session_id)?;
     let fresh = FreshSession { token: own, ..fresh_session(&caller.site.site.id, "")? };
