@@ -25,6 +25,13 @@ pub(crate) struct Plan {
     pub(crate) streams: Vec<u32>,
 }
 
+/// A database as large as one gets, to be copied.
+pub(crate) struct Size {
+    /// How many messages it has.
+    pub(crate) stored: u64,
+    pub(crate) filled: PathBuf,
+}
+
 /// A folder in `out` for databases, which are gone with it, also when ctrl-c ends the run.
 pub(crate) fn folder(out: &Path) -> Result<TempDir> {
     fs::create_dir_all(out)?;
@@ -72,13 +79,13 @@ impl Bench {
     }
 
     /// A database with so many messages.
-    pub(crate) fn filled(&self, messages: u64) -> Result<PathBuf> {
-        stored::database(self.folder.path(), messages)
+    pub(crate) fn filled(&self, stored: u64) -> Result<Size> {
+        Ok(Size { stored, filled: stored::database(self.folder.path(), stored)? })
     }
 
     /// Two copies of a database in place of earlier ones; both are on disk, and in memory.
-    pub(crate) fn copies(&self, filled: &Path) -> Result<[PathBuf; 2]> {
-        let copies = [self.path("relay.db"), self.path("raw.db")];
+    pub(crate) fn copies(&self, Size { stored, filled }: &Size) -> Result<[PathBuf; 2]> {
+        let copies = ["relay", "raw"].map(|name| self.path(&format!("{stored}-{name}.db")));
         for copy in &copies {
             for ending in ["", "-wal", "-shm"] {
                 let mut path = copy.clone().into_os_string();

@@ -1,17 +1,16 @@
 //! What is slower as more is stored.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use anyhow::Result;
 use hdrhistogram::Histogram;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, Size};
 use crate::chart::{Chart, Curve};
 use crate::line::{Figure, Line, grouped};
 use crate::outcome::ms;
 use crate::processes::Server;
-use crate::single_calls::{Turns, index_of_waiting, pages, streams};
+use crate::single_calls::{SingleCalls, TURNS, index_of_waiting};
 
 /// How much more time a call may take with more stored, and how many fewer may be accepted.
 const SLOWER: f64 = 1.2;
@@ -62,32 +61,43 @@ impl Growth {
         speeds.push(first / figure.median);
     }
 
-    /// Measures what is done for one visitor, with so much stored and no load.
-    pub(crate) async fn measure(
-        &mut self,
-        bench: &mut Bench,
-        stored: u64,
-        relay: &Server,
-        db: &Path,
-    ) -> Result<()> {
-        let turns = Turns::take(relay).await?;
-        let pages = pages(relay, stored).await?;
-        let streams = streams(relay, stored).await?;
-        for (name, took) in [
-            ("a message", &turns.messages),
-            ("a lease of 10", &turns.leases),
-            ("a reply", &turns.replies),
-            ("a page of a transcript", &pages),
-            ("a stream with 50 entries", &streams),
-        ] {
-            self.time(bench, name, stored, took);
+    /// Measures what is done for one visitor with no load, for each size by turns.
+    pub(crate) async fn measure(&mut self, bench: &mut Bench, sizes: &[Size]) -> Result<()> {
+        let mut relays = Vec::new();
+        for size in sizes {
+            let [db, _] = bench.copies(size)?;
+            relays.push((size.stored, Server::relay(&db)?, db));
         }
-        let kib = index_of_waiting(relay, db).await?;
+        let mut all = Vec::new();
+        for (stored, relay, _) in &relays {
+            all.push(SingleCalls::to(relay, *stored).await?);
+        }
+        for turn in 0..TURNS {
+            for calls in &mut all {
+                calls.take_turn(turn).await?;
+            }
+        }
+        for ((stored, relay, db), calls) in relays.iter().zip(&all) {
+            for (name, took) in [
+                ("a message", &calls.messages),
+                ("a lease of 10", &calls.leases),
+                ("a reply", &calls.replies),
+                ("a page of a transcript", &calls.pages),
+                ("a stream with 50 entries", &calls.streams),
+            ] {
+                self.time(bench, name, *stored, took);
+            }
+            self.index(bench, *stored, index_of_waiting(relay, db).await?);
+        }
+        Ok(())
+    }
+
+    /// The size of the index of the waiting messages, in KiB.
+    fn index(&mut self, bench: &mut Bench, stored: u64, kib: f64) {
         let first = *self.smallest.entry("index".into()).or_insert(kib);
         let line =
             Line::new("index of 1,000 waiting", format!("{} stored", grouped(stored)), "KiB", kib);
         bench.report.add(line.beside(first, SMALLEST).at_most(SLOWER));
-        Ok(())
     }
 
     /// How fast everything still is, as shares of how fast it was with the least stored.

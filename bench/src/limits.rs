@@ -81,7 +81,7 @@ fn open(db: &Path) -> Result<(Connection, u64)> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // As the relay has them.
-    connection.pragma_update(None, "cache_size", -65_536)?;
+    connection.pragma_update(None, "cache_size", -16_384)?;
     connection.pragma_update(None, "wal_autocheckpoint", 4_000)?;
     let last = "SELECT coalesce(max(id), 0) FROM message";
     let last: u64 = connection.query_row(last, [], |row| row.get(0))?;

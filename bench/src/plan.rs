@@ -1,17 +1,15 @@
 //! What is measured, and in which order.
 
 use std::fs;
-use std::path::Path;
 
 use anyhow::Result;
 use clap::ValueEnum;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, Size};
 use crate::growth::Growth;
 use crate::line::{Line, grouped};
 use crate::processes::Server;
-use crate::rates::{self, Rates};
-use crate::{at_a_rate, chunks, footprint, overload, streams, whole_way, widget};
+use crate::{at_a_rate, chunks, footprint, overload, rates, streams, whole_way, widget};
 
 /// What can be measured on its own, in the order of the whole.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -48,33 +46,31 @@ pub(crate) async fn carry_out(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// What depends on how much is stored, or may.
+/// What depends on how much is stored, or may. The sizes take turns, so that an hour that becomes slower is
+/// not taken for growth.
 async fn accept_and_grow(bench: &mut Bench) -> Result<()> {
-    let mut growth = Growth::default();
-    let mut sizes: Vec<(u64, Rates)> = Vec::new();
-    for stored in bench.plan.stored.clone() {
-        let filled = bench.filled(stored)?;
-        tell_size(bench, stored, &filled)?;
-        let [db, _] = bench.copies(&filled)?;
-        growth.measure(bench, stored, &Server::relay(&db)?, &db).await?;
-        let rates = rates::measure(bench, stored, &filled, &mut growth).await?;
-        if sizes.is_empty() {
-            let [db, raw] = bench.copies(&filled)?;
-            let relay = Server::relay(&db)?;
-            at_a_rate::measure(bench, &relay, &raw, rates.highest()).await?;
-            overload::measure(bench, &relay, &db, rates.highest()).await?;
-        }
-        sizes.push((stored, rates));
-        fs::remove_file(filled)?;
+    let stored = bench.plan.stored.clone();
+    let sizes = stored.iter().map(|stored| bench.filled(*stored)).collect::<Result<Vec<_>>>()?;
+    for size in &sizes {
+        tell_size(bench, size)?;
     }
-    bench.report.draw(rates::chart(&bench.plan.connections, &sizes));
-    growth.charts(&bench.plan.stored).into_iter().for_each(|chart| bench.report.draw(chart));
+    let mut growth = Growth::default();
+    growth.measure(bench, &sizes).await?;
+    let rates = rates::measure(bench, &sizes, &mut growth).await?;
+    if let (Some(smallest), Some(rates)) = (sizes.first(), rates.first()) {
+        let [db, raw] = bench.copies(smallest)?;
+        let relay = Server::relay(&db)?;
+        at_a_rate::measure(bench, &relay, &raw, rates.highest()).await?;
+        overload::measure(bench, &relay, &db, rates.highest()).await?;
+    }
+    bench.report.draw(rates::chart(&bench.plan.connections, &stored, &rates));
+    growth.charts(&stored).into_iter().for_each(|chart| bench.report.draw(chart));
     Ok(())
 }
 
-fn tell_size(bench: &mut Bench, stored: u64, db: &Path) -> Result<()> {
-    let bytes = fs::metadata(db)?.len() as f64 / stored as f64;
-    let when = format!("{} stored", grouped(stored));
+fn tell_size(bench: &mut Bench, Size { stored, filled }: &Size) -> Result<()> {
+    let bytes = fs::metadata(filled)?.len() as f64 / *stored as f64;
+    let when = format!("{} stored", grouped(*stored));
     bench.report.add(Line::new("database, for each message", when, "bytes", bytes));
     Ok(())
 }

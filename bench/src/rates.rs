@@ -1,12 +1,13 @@
 //! How many messages are accepted in a second, beside what the machine can do at most.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Result;
 use tokio::task;
 
 use crate::accept;
-use crate::bench::Bench;
+use crate::bench::{Bench, Size};
 use crate::chart::{Chart, Curve};
 use crate::growth::Growth;
 use crate::limits;
@@ -18,7 +19,7 @@ use crate::processes::Server;
 /// The number of connections at which the highest rate is looked for.
 pub(crate) const BUSIEST: u32 = 256;
 
-/// Accepting at one number of connections, and the limits beside it, round by round.
+/// Accepting at one number of connections with so much stored, and the limits beside it, round by round.
 #[derive(Default)]
 struct Rounds {
     echo: Vec<f64>,
@@ -45,32 +46,60 @@ impl Rates {
     }
 }
 
-/// Measures every number of connections, each beginning with a copy of this database.
+/// A relay on a database of one size, and a copy of that for raw commits.
+struct Contestant {
+    stored: u64,
+    relay: Server,
+    raw: PathBuf,
+    rounds: Rounds,
+}
+
+/// Measures every number of connections, each beginning with copies of these databases; what each size came
+/// to.
 pub(crate) async fn measure(
     bench: &mut Bench,
-    stored: u64,
-    filled: &Path,
+    sizes: &[Size],
     growth: &mut Growth,
-) -> Result<Rates> {
-    let mut rates = Rates::default();
+) -> Result<Vec<Rates>> {
+    let mut all: Vec<_> = sizes.iter().map(|_| Rates::default()).collect();
     for connections in bench.plan.connections.clone() {
-        let [db, raw] = bench.copies(filled)?;
-        let rounds = Rounds::measure(bench, connections, &Server::relay(&db)?, &raw).await?;
-        let (accepted, limit) = rounds.tell(bench, stored, connections);
-        growth.rate(bench, over(connections), stored, accepted);
-        rates.accepted.push(accepted.median);
-        rates.limits.push(limit);
+        let contestants = measure_all(bench, connections, sizes).await?;
+        for (Contestant { stored, rounds, .. }, rates) in contestants.into_iter().zip(&mut all) {
+            let (accepted, limit) = rounds.tell(bench, stored, connections);
+            growth.rate(bench, over(connections), stored, accepted);
+            rates.accepted.push(accepted.median);
+            rates.limits.push(limit);
+        }
     }
-    Ok(rates)
+    Ok(all)
+}
+
+/// Echo, and then raw commits and a relay for each size by turns, round by round.
+async fn measure_all(bench: &Bench, connections: u32, sizes: &[Size]) -> Result<Vec<Contestant>> {
+    let start = |size: &Size| {
+        let [db, raw] = bench.copies(size)?;
+        let (relay, rounds) = (Server::relay(&db)?, Rounds::default());
+        Ok(Contestant { stored: size.stored, relay, raw, rounds })
+    };
+    let mut contestants = sizes.iter().map(start).collect::<Result<Vec<_>>>()?;
+    let (closed, length) = (Arrivals::Closed, bench.plan.length);
+    for _ in 0..bench.plan.rounds {
+        let echo = accept::echo(bench.echo.address, connections, closed, length).await?;
+        for Contestant { relay, raw, rounds, .. } in &mut contestants {
+            rounds.echo.push(echo.per_second());
+            rounds.take_turn(connections, relay, raw, length).await?;
+        }
+    }
+    Ok(contestants)
 }
 
 /// What was accepted with each size of database, and the limits of the smallest.
-pub(crate) fn chart(connections: &[u32], sizes: &[(u64, Rates)]) -> Chart {
-    let curve = |(stored, rates): &(u64, Rates)| {
+pub(crate) fn chart(connections: &[u32], stored: &[u64], rates: &[Rates]) -> Chart {
+    let curve = |(stored, rates): (&u64, &Rates)| {
         Curve::measured(format!("{} stored", grouped(*stored)), rates.accepted.clone())
     };
-    let mut curves: Vec<_> = sizes.iter().map(curve).collect();
-    if let Some((_, smallest)) = sizes.first() {
+    let mut curves: Vec<_> = stored.iter().zip(rates).map(curve).collect();
+    if let Some(smallest) = rates.first() {
         curves.push(Curve::bound("limit, least stored", smallest.limits.clone()));
         let target = smallest.limits.iter().map(|limit| 0.6 * limit).collect();
         curves.push(Curve::bound("0.60 of it", target));
@@ -92,27 +121,26 @@ fn over(connections: u32) -> String {
 }
 
 impl Rounds {
-    /// Limits and product by turns.
-    async fn measure(bench: &Bench, connections: u32, relay: &Server, raw: &Path) -> Result<Self> {
-        let (closed, length) = (Arrivals::Closed, bench.plan.length);
-        let mut rounds = Self::default();
-        for _ in 0..bench.plan.rounds {
-            let echo = accept::echo(bench.echo.address, connections, closed, length).await?;
-            let rows = connections.min(BUSIEST).into();
-            let commits = task::block_in_place(|| limits::commit(raw, rows, length))?;
-            let busy = relay.process.busy()?;
-            let found = accept::run(relay.address, connections, closed, length).await?;
-            let busy = relay.process.busy()?.saturating_sub(busy);
-            rounds.echo.push(echo.per_second());
-            rounds.commits.push(commits.rows_per_second);
-            rounds.commit_ms.push(ms(&commits.latencies, 0.5));
-            rounds.accepted.push(found.per_second());
-            rounds.cpu_us.push(busy.as_secs_f64() * 1e6 / found.accepted() as f64);
-            rounds.p50.push(found.ms(0.5));
-            rounds.p99.push(found.ms(0.99));
-            rounds.p999.push(found.ms(0.999));
-        }
-        Ok(rounds)
+    async fn take_turn(
+        &mut self,
+        connections: u32,
+        relay: &Server,
+        raw: &Path,
+        length: Duration,
+    ) -> Result<()> {
+        let rows = connections.min(BUSIEST).into();
+        let commits = task::block_in_place(|| limits::commit(raw, rows, length))?;
+        let busy = relay.process.busy()?;
+        let found = accept::run(relay.address, connections, Arrivals::Closed, length).await?;
+        let busy = relay.process.busy()?.saturating_sub(busy);
+        self.commits.push(commits.rows_per_second);
+        self.commit_ms.push(ms(&commits.latencies, 0.5));
+        self.accepted.push(found.per_second());
+        self.cpu_us.push(busy.as_secs_f64() * 1e6 / found.accepted() as f64);
+        self.p50.push(found.ms(0.5));
+        self.p99.push(found.ms(0.99));
+        self.p999.push(found.ms(0.999));
+        Ok(())
     }
 
     /// Adds the lines; returns what was accepted, and the lower limit.

@@ -20,11 +20,11 @@ use crate::visitor::{page, stream};
 /// How many messages are leased at once.
 const LEASED: u32 = 10;
 
-/// How often that is done.
-const TIMES: u32 = 100;
+/// How many streams are opened in a turn.
+const STREAMS: u32 = 5;
 
-/// How many streams are opened.
-const STREAMS: u32 = 500;
+/// How often each relay has its turn.
+pub(crate) const TURNS: u32 = 100;
 
 /// How many entries a page of a transcript has, and what an event stream catches up with.
 const PAGE: u32 = 50;
@@ -32,68 +32,81 @@ const PAGE: u32 = 50;
 /// How many messages wait when the index of the waiting is looked at.
 const WAITING: u32 = 1_000;
 
-/// A conversation's steps, each on its own.
-pub(crate) struct Turns {
+/// Whoever calls one relay, and how long each call took.
+pub(crate) struct SingleCalls<'a> {
+    relay: &'a Server,
+    /// How many of its conversations have enough for a page or two.
+    conversations: u32,
+    visitor: Connection,
+    agent: Agent,
     pub(crate) messages: Histogram<u64>,
     pub(crate) leases: Histogram<u64>,
     pub(crate) replies: Histogram<u64>,
+    pub(crate) pages: Histogram<u64>,
+    pub(crate) streams: Histogram<u64>,
 }
 
-impl Turns {
-    /// Ten messages, a lease of them all, ten replies; and again.
-    pub(crate) async fn take(relay: &Server) -> Result<Self> {
-        let (messages, leases, replies) = (histogram()?, histogram()?, histogram()?);
-        let mut turns = Self { messages, leases, replies };
-        let mut posts = Connection::open(relay.address).await?;
-        let mut agent = Agent::open(relay.address).await?;
-        for turn in 0..TIMES {
-            for session in turn * LEASED..(turn + 1) * LEASED {
-                record(&mut turns.messages, post(&mut posts, session, "turn").await?);
-            }
-            let from = Instant::now();
-            let leased = agent.lease(LEASED).await?;
-            record(&mut turns.leases, from.elapsed());
-            ensure!(leased.len() == LEASED as usize, "{} were leased", leased.len());
-            for message in leased {
-                let from = Instant::now();
-                agent.replies(&message, MESSAGE).await?;
-                record(&mut turns.replies, from.elapsed());
-            }
+impl<'a> SingleCalls<'a> {
+    /// To a relay with so many messages stored.
+    pub(crate) async fn to(relay: &'a Server, stored: u64) -> Result<Self> {
+        Ok(Self {
+            relay,
+            conversations: conversations(stored),
+            visitor: Connection::open(relay.address).await?,
+            agent: Agent::open(relay.address).await?,
+            messages: histogram()?,
+            leases: histogram()?,
+            replies: histogram()?,
+            pages: histogram()?,
+            streams: histogram()?,
+        })
+    }
+
+    /// Ten messages, a lease of them all, ten replies; ten pages and five streams.
+    pub(crate) async fn take_turn(&mut self, turn: u32) -> Result<()> {
+        for session in turn * LEASED..(turn + 1) * LEASED {
+            record(&mut self.messages, post(&mut self.visitor, session, "turn").await?);
         }
-        Ok(turns)
-    }
-}
-
-/// The newest page of one conversation after another.
-pub(crate) async fn pages(relay: &Server, stored: u64) -> Result<Histogram<u64>> {
-    let mut latencies = histogram()?;
-    let mut calls = Connection::open(relay.address).await?;
-    for number in 0..TIMES * LEASED {
         let from = Instant::now();
-        let page = page(&mut calls, number % conversations(stored), PAGE, None).await?;
-        record(&mut latencies, from.elapsed());
-        ensure!(page.messages.len() == PAGE as usize, "a page of {}", page.messages.len());
+        let leased = self.agent.lease(LEASED).await?;
+        record(&mut self.leases, from.elapsed());
+        ensure!(leased.len() == LEASED as usize, "{} were leased", leased.len());
+        for message in leased {
+            let from = Instant::now();
+            self.agent.replies(&message, MESSAGE).await?;
+            record(&mut self.replies, from.elapsed());
+        }
+        for number in turn * LEASED..(turn + 1) * LEASED {
+            self.show_page(number % self.conversations).await?;
+        }
+        for number in turn * STREAMS..(turn + 1) * STREAMS {
+            self.open_stream(number % self.conversations).await?;
+        }
+        Ok(())
     }
-    Ok(latencies)
-}
 
-/// Streams that open with as much to catch up with as a page has: from the call to the last entry.
-pub(crate) async fn streams(relay: &Server, stored: u64) -> Result<Histogram<u64>> {
-    let mut latencies = histogram()?;
-    let mut calls = Connection::open(relay.address).await?;
-    for number in 0..STREAMS {
-        let session = number % conversations(stored);
-        let page = page(&mut calls, session, PAGE + 1, None).await?;
+    /// The newest page of a conversation.
+    async fn show_page(&mut self, session: u32) -> Result<()> {
+        let from = Instant::now();
+        let page = page(&mut self.visitor, session, PAGE, None).await?;
+        record(&mut self.pages, from.elapsed());
+        ensure!(page.messages.len() == PAGE as usize, "a page of {}", page.messages.len());
+        Ok(())
+    }
+
+    /// A stream with as much to catch up with as a page has: from the call to the last entry.
+    async fn open_stream(&mut self, session: u32) -> Result<()> {
+        let page = page(&mut self.visitor, session, PAGE + 1, None).await?;
         let seen = Cursor::after(page.messages.first().context("an empty conversation")?.id);
         let from = Instant::now();
-        let mut events = stream(relay.address, session, seen).await?;
+        let mut events = stream(self.relay.address, session, seen).await?;
         let mut entries = 0;
         while entries < PAGE {
             entries += u32::from(events.event().await?.name == "message");
         }
-        record(&mut latencies, from.elapsed());
+        record(&mut self.streams, from.elapsed());
+        Ok(())
     }
-    Ok(latencies)
 }
 
 /// The size of the index of the waiting messages, in KiB, while many wait.
