@@ -1,7 +1,7 @@
 //! Load: as fast as answers come, or at a rate whatever comes back.
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -91,13 +91,17 @@ pub(crate) type Request = Arc<dyn Fn(u32, u64, &mut Vec<u8>) + Send + Sync>;
 /// How many connections are opened at once.
 const OPENED_AT_ONCE: usize = 32;
 
+/// Opens connections from all addresses of 127.0.1.0/24 in turn: a port rests for a minute after its
+/// connection, and with one address's 28,000 ports the system would soon be busy with looking for another.
 pub(crate) async fn open(address: SocketAddr, connections: u32) -> Result<Vec<Connection>> {
+    static TURN: AtomicU8 = AtomicU8::new(0);
     let (mut open, mut opening) = (Vec::new(), JoinSet::new());
     for _ in 0..connections {
         if opening.len() == OPENED_AT_ONCE {
             open.extend(opening.join_next().await.transpose()?);
         }
-        opening.spawn(Connection::open(address));
+        let from = Ipv4Addr::new(127, 0, 1, TURN.fetch_add(1, Ordering::Relaxed));
+        opening.spawn(Connection::open_from(from, address));
     }
     open.extend(opening.join_all().await);
     Ok(open.into_iter().collect::<Result<_, _>>()?)
