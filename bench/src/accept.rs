@@ -11,6 +11,7 @@ use anyhow::Result;
 use crate::http::Connection;
 use crate::load::{self, Arrivals, Request};
 use crate::outcome::Outcome;
+use crate::processes::Server;
 use crate::stored::{MESSAGE, SESSIONS, session_id, session_token};
 
 /// Posts messages to the conversations in turn, each with an idempotency key of its own.
@@ -21,6 +22,19 @@ pub(crate) async fn run(
     length: Duration,
 ) -> Result<Outcome> {
     run_over(load::open(relay, connections).await?, arrivals, length).await
+}
+
+/// The same as fast as a relay answers, with its processor time for each, in microseconds.
+pub(crate) async fn run_busy(
+    relay: &Server,
+    connections: u32,
+    length: Duration,
+) -> Result<(Outcome, f64)> {
+    let busy = relay.process.busy()?;
+    let found = run(relay.address, connections, Arrivals::Closed, length).await?;
+    let busy = relay.process.busy()?.saturating_sub(busy);
+    let each = busy.as_secs_f64() * 1e6 / found.accepted() as f64;
+    Ok((found, each))
 }
 
 /// The same over connections that are open.

@@ -10,7 +10,6 @@ use anyhow::Result;
 use crate::accept;
 use crate::bench::folder;
 use crate::line::Line;
-use crate::load::Arrivals;
 use crate::processes::{self, Server};
 use crate::report::Report;
 use crate::stored;
@@ -65,11 +64,9 @@ pub(crate) async fn run(relays: &[PathBuf], terms: Terms, out: &Path) -> Result<
 
 impl Contestant {
     async fn take_turn(&mut self, connections: u32) -> Result<()> {
-        let busy = self.relay.process.busy()?;
-        let found = accept::run(self.relay.address, connections, Arrivals::Closed, TURN).await?;
-        let busy = self.relay.process.busy()?.saturating_sub(busy);
+        let (found, cpu_us) = accept::run_busy(&self.relay, connections, TURN).await?;
         self.per_second.push(found.per_second());
-        self.cpu_us.push(busy.as_secs_f64() * 1e6 / found.accepted() as f64);
+        self.cpu_us.push(cpu_us);
         Ok(())
     }
 }

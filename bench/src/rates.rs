@@ -130,13 +130,11 @@ impl Rounds {
     ) -> Result<()> {
         let rows = connections.min(BUSIEST).into();
         let commits = task::block_in_place(|| limits::commit(raw, rows, length))?;
-        let busy = relay.process.busy()?;
-        let found = accept::run(relay.address, connections, Arrivals::Closed, length).await?;
-        let busy = relay.process.busy()?.saturating_sub(busy);
+        let (found, cpu_us) = accept::run_busy(relay, connections, length).await?;
         self.commits.push(commits.rows_per_second);
         self.commit_ms.push(ms(&commits.latencies, 0.5));
         self.accepted.push(found.per_second());
-        self.cpu_us.push(busy.as_secs_f64() * 1e6 / found.accepted() as f64);
+        self.cpu_us.push(cpu_us);
         self.p50.push(found.ms(0.5));
         self.p99.push(found.ms(0.99));
         self.p999.push(found.ms(0.999));
