@@ -3,14 +3,14 @@
 //! Each call is one transaction, in the file when it returns, so any loop can die at any line and go on
 //! from here. A loss of power may undo the latest, which then happens again: the relay hands a message out
 //! once more when its lease has run out, and knows a reply by its idempotency key. An outcome goes to the
-//! disk at once, and takes along what came before it, but on its way to the relay it waits for no disk.
+//! disk at once, and takes along what came before it, but nobody waits for that.
 
 mod job;
+mod log;
 mod rows;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,9 +21,10 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations};
 use tokio::{task, time};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 pub use self::job::{Answer, Job, JobId, Outcome, Outgoing, TakenIn};
+use self::log::Log;
 use crate::sqlite;
 
 /// How long an answer whose lease was lost is kept, should the relay hand the message out again.
@@ -38,6 +39,10 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long to wait before a disk that took nothing is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// How long an outcome waits for others to go to the disk with: to have it take one takes the system as
+/// long as all the rest of a message.
+const GATHER: Duration = Duration::from_millis(5);
 
 /// Why the queue cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +91,7 @@ impl QueueError {
 pub struct Queue {
     path: Arc<Path>,
     connection: Arc<Mutex<Connection>>,
-    /// Whether an outcome waits for its way to the disk.
-    sync_is_due: Arc<AtomicBool>,
+    log: Arc<Log>,
     lock: Arc<FileLock>,
 }
 
@@ -110,13 +114,10 @@ impl Queue {
         let sql = "DELETE FROM job WHERE lease_id IS NULL AND settled_at < ?1";
         let kept_since = Timestamp::now().as_millisecond() - KEEP_PARKED_MS;
         connection.execute(sql, [kept_since]).map_err(sqlite)?;
+        let log = Log::of(&connection)
+            .map_err(|cause| QueueError::File { path: path.to_owned(), cause })?;
         let connection = Arc::new(Mutex::new(connection));
-        Ok(Self {
-            path: path.into(),
-            connection,
-            sync_is_due: Arc::default(),
-            lock: Arc::new(lock),
-        })
+        Ok(Self { path: path.into(), connection, log: Arc::new(log), lock: Arc::new(lock) })
     }
 
     /// What keeps other pollers from it.
@@ -135,8 +136,7 @@ impl Queue {
         leased: Vec<LeasedMessage>,
         history: u32,
     ) -> Result<TakenIn, QueueError> {
-        self.try_write(Durability::OfTheNext, move |tx| rows::take_in_all(tx, leased, history))
-            .await
+        self.try_write(move |tx| rows::take_in_all(tx, leased, history)).await
     }
 
     /// How many messages wait for the agent or are with it.
@@ -271,7 +271,7 @@ impl Queue {
     /// # Errors
     /// Whatever keeps the disk from taking it.
     pub async fn check_writable(&self) -> Result<(), QueueError> {
-        self.try_write(Durability::Now, sqlite::write_a_page).await
+        self.try_write(sqlite::write_a_page).await
     }
 
     /// Waits until writing works.
@@ -279,47 +279,40 @@ impl Queue {
     /// # Errors
     /// Whatever does not get better by waiting.
     pub async fn writable(&self) -> Result<(), QueueError> {
-        self.retry(Durability::Now, sqlite::write_a_page).await
+        self.write(sqlite::write_a_page).await
     }
 
-    /// Has the disk take what was written; whatever comes before it does shares the wait.
+    /// Has the disk take what was written, soon; whatever comes before it does goes with it.
     fn sync_soon(&self) {
-        if self.sync_is_due.swap(true, Ordering::AcqRel) {
+        if !self.log.asks_for_sync() {
             return;
         }
-        let (connection, is_due) = (Arc::clone(&self.connection), Arc::clone(&self.sync_is_due));
-        task::spawn_blocking(move || {
-            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            is_due.store(false, Ordering::Release);
-            let synced = Durability::Now
-                .begin(&mut connection, LOCK_TIMEOUT)
-                .and_then(|tx| sqlite::write_a_page(&tx).and_then(|()| tx.commit()));
-            if let Err(error) = synced {
-                warn!(%error, "the disk did not take an outcome; a loss of power may undo it");
-            }
+        let (connection, log) = (Arc::clone(&self.connection), Arc::clone(&self.log));
+        task::spawn(async move {
+            time::sleep(GATHER).await;
+            let sync = move || {
+                if let Err(error) = log.sync() {
+                    warn!(%error, "the disk did not take an outcome; a loss of power may undo it");
+                }
+                if let Err(error) = log.fold(&connection) {
+                    debug!(%error, "the queue's log was left for another time to fold in");
+                }
+            };
+            task::spawn_blocking(sync).await
         });
-    }
-
-    /// Runs one transaction that may happen again.
-    async fn write<T: Send + 'static>(
-        &self,
-        work: impl Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + Sync + 'static,
-    ) -> Result<T, QueueError> {
-        self.retry(Durability::OfTheNext, work).await
     }
 
     /// Runs one transaction, again and again while the disk does not take it: an answer that is to
     /// be written down is nowhere else, and to start anew would be to ask the agent for it again.
-    async fn retry<T: Send + 'static>(
+    async fn write<T: Send + 'static>(
         &self,
-        durability: Durability,
         work: impl Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + Sync + 'static,
     ) -> Result<T, QueueError> {
         let work = Arc::new(work);
         let mut waited = false;
         loop {
             let work = Arc::clone(&work);
-            match self.try_write(durability, move |tx| work(tx)).await {
+            match self.try_write(move |tx| work(tx)).await {
                 Err(error) if error.is_retryable() => {
                     if !waited {
                         warn!(%error, "trying until it works");
@@ -337,67 +330,46 @@ impl Queue {
         }
     }
 
-    /// Runs one transaction: off the async thread when it waits for the disk or for another, else here,
-    /// since that takes less than to wake another thread.
+    /// Runs one transaction, here, since that takes less than to wake another thread; off the async thread
+    /// when it has to wait for another.
     async fn try_write<T: Send + 'static>(
         &self,
-        durability: Durability,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, QueueError> {
+        let log = Arc::clone(&self.log);
         let run = move |tx: Transaction<'_>| {
             let result = work(&tx)?;
             tx.commit()?;
+            log.note_commit();
             Ok(result)
         };
         let failed = |cause| QueueError::Sqlite { path: self.path.to_path_buf(), cause };
-        if !durability.waits()
-            && let Ok(mut connection) = self.connection.try_lock()
-            && let Ok(tx) = durability.begin(&mut connection, Duration::ZERO)
+        if let Ok(mut connection) = self.connection.try_lock()
+            && let Ok(tx) = begin(&mut connection, Duration::ZERO)
         {
             return run(tx).map_err(failed);
         }
         let connection = Arc::clone(&self.connection);
         let ran = task::spawn_blocking(move || {
             let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-            run(durability.begin(&mut connection, LOCK_TIMEOUT)?)
+            run(begin(&mut connection, LOCK_TIMEOUT)?)
         });
         ran.await?.map_err(failed)
     }
 }
 
-/// From when on a transaction outlives a loss of power; the end of the process it always does.
-#[derive(Debug, Clone, Copy)]
-enum Durability {
-    /// From its own end.
-    Now,
-    /// From the end of the next that waits for the disk, or earlier.
-    OfTheNext,
-}
-
-impl Durability {
-    fn waits(self) -> bool {
-        matches!(self, Self::Now)
-    }
-
-    /// Begins one that waits so long for another program's lock. To fold the log into the file is to wait
-    /// for the disk, too.
-    fn begin(
-        self,
-        connection: &mut Connection,
-        patience: Duration,
-    ) -> rusqlite::Result<Transaction<'_>> {
-        connection.busy_timeout(patience)?;
-        connection.execute_batch(match self {
-            Self::Now => "PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 1000;",
-            Self::OfTheNext => "PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 0;",
-        })?;
-        connection.transaction_with_behavior(TransactionBehavior::Immediate)
-    }
+/// Begins a transaction that waits so long for another program's lock.
+fn begin(connection: &mut Connection, patience: Duration) -> rusqlite::Result<Transaction<'_>> {
+    connection.busy_timeout(patience)?;
+    connection.transaction_with_behavior(TransactionBehavior::Immediate)
 }
 
 fn configure(connection: &Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(LOCK_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
+    // The log is synced and folded apart from what is written to it.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.pragma_update(None, "trusted_schema", false)?;
     // A statement is planned once, whatever values it is given; otherwise it may be planned anew for each.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
