@@ -25,14 +25,14 @@ CREATE TABLE job (
 CREATE INDEX job_by_state ON job (state, message_id);
 
 -- The conversations, for the agent's memory. By visitor too: a session id that a relay gives out
--- anew must not bring a stranger's conversation with it.
+-- anew must not bring a stranger's conversation with it. What was said last in one lies together, so
+-- that a message reads and writes a page or two, however many conversations there are.
 CREATE TABLE turn (
-    id         INTEGER PRIMARY KEY,
     session_id TEXT    NOT NULL,
     uid        TEXT    NOT NULL,
+    number     INTEGER NOT NULL,               -- counts up in a conversation
     message_id INTEGER NOT NULL,
     role       TEXT    NOT NULL CHECK (role IN ('user', 'assistant')),
-    content    TEXT    NOT NULL
-) STRICT;
-
-CREATE INDEX turn_by_conversation ON turn (session_id, uid, id);
+    content    TEXT    NOT NULL,
+    PRIMARY KEY (session_id, uid, number)
+) STRICT, WITHOUT ROWID;

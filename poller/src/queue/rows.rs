@@ -110,10 +110,14 @@ pub(super) fn settle_answered(
     if settled == 0 || answer.reply.trim().is_empty() {
         return Ok(());
     }
-    let sql = "INSERT INTO turn (session_id, uid, message_id, role, content)
-               SELECT session_id, uid, message_id, 'user', message FROM job WHERE message_id = ?1
+    let sql = "WITH said AS (
+                   SELECT *, (SELECT coalesce(max(number), 0) FROM turn
+                              WHERE turn.session_id = job.session_id AND turn.uid = job.uid) AS last
+                   FROM job WHERE message_id = ?1)
+               INSERT INTO turn (session_id, uid, number, message_id, role, content)
+               SELECT session_id, uid, last + 1, message_id, 'user', message FROM said
                UNION ALL
-               SELECT session_id, uid, message_id, 'assistant', reply FROM job WHERE message_id = ?1";
+               SELECT session_id, uid, last + 2, message_id, 'assistant', reply FROM said";
     tx.prepare_cached(sql)?.execute([job.message.0]).map(drop)
 }
 
@@ -125,7 +129,7 @@ pub(super) fn turns(
     limit: u32,
 ) -> rusqlite::Result<Vec<Turn>> {
     let sql = "SELECT role, content FROM turn WHERE session_id = ?1 AND uid = ?2
-               ORDER BY id DESC LIMIT ?3";
+               ORDER BY number DESC LIMIT ?3";
     let mut turns = tx
         .prepare_cached(sql)?
         .query_map((session.as_str(), uid.as_str(), limit), turn)?
