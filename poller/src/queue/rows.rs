@@ -110,15 +110,27 @@ pub(super) fn settle_answered(
     if settled == 0 || answer.reply.trim().is_empty() {
         return Ok(());
     }
-    let sql = "WITH said AS (
-                   SELECT *, (SELECT coalesce(max(number), 0) FROM turn
-                              WHERE turn.session_id = job.session_id AND turn.uid = job.uid) AS last
-                   FROM job WHERE message_id = ?1)
-               INSERT INTO turn (session_id, uid, number, message_id, role, content)
-               SELECT session_id, uid, last + 1, message_id, 'user', message FROM said
-               UNION ALL
-               SELECT session_id, uid, last + 2, message_id, 'assistant', reply FROM said";
-    tx.prepare_cached(sql)?.execute([job.message.0]).map(drop)
+    remember(tx, job.message, &answer.reply)
+}
+
+/// Adds a message and its reply to their conversation: row by row, since for rows of a query SQLite opens a
+/// journal of its own, for which it allocates 64 KiB each time.
+fn remember(tx: &Transaction<'_>, message: MessageId, reply: &str) -> rusqlite::Result<()> {
+    let sql = "SELECT session_id, uid, message,
+                      (SELECT coalesce(max(number), 0) FROM turn
+                       WHERE turn.session_id = job.session_id AND turn.uid = job.uid)
+               FROM job WHERE message_id = ?1";
+    let mut job = tx.prepare_cached(sql)?;
+    let mut rows = job.query([message.0])?;
+    let Some(row) = rows.next()? else { return Ok(()) };
+    let (session, uid) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
+    let (said, last): (_, i64) = (row.get_ref(2)?.as_str()?, row.get(3)?);
+    let sql = "INSERT INTO turn (session_id, uid, number, message_id, role, content)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let mut turn = tx.prepare_cached(sql)?;
+    turn.execute((session, uid, last + 1, message.0, "user", said))?;
+    turn.execute((session, uid, last + 2, message.0, "assistant", reply))?;
+    Ok(())
 }
 
 /// The last `limit` turns of a conversation, oldest first.
