@@ -162,7 +162,7 @@ impl Relay {
         file: &File,
         path: &Path,
     ) -> Result<(), RelayError> {
-        let url = self.url(&format!("{BASE_PATH}/sessions/{session}/files/{}", file.id));
+        let url = self.url(&format!("/sessions/{session}/files/{}", file.id));
         let call = self.client.get(url).timeout(FILE_TIMEOUT);
         let response = answered(self.authorized(call)).await?;
         let mut place = private::create_file(path).await.map_err(|cause| bad_file(file, &cause))?;
@@ -196,9 +196,8 @@ impl Relay {
         idempotency_key: &str,
     ) -> Result<FileStored, RelayError> {
         let (bytes, size_bytes) = opened(&file.path).await.map_err(RelayError::NoFile)?;
-        let url = self.url(&format!("{BASE_PATH}/sessions/{session}/files"));
-        let url = Url::parse_with_params(&url, [("name", &file.name)])
-            .map_err(|_| RelayError::BadAddress(url))?;
+        let mut url = self.url(&format!("/sessions/{session}/files"));
+        url.query_pairs_mut().append_pair("name", &file.name);
         let call = self.client.post(url).timeout(FILE_TIMEOUT).body(bytes);
         let call = call
             .header(header::CONTENT_TYPE, &file.media_type)
@@ -212,8 +211,9 @@ impl Relay {
     /// # Errors
     /// [`RelayError`].
     pub async fn peek(&self) -> Result<Inbox, RelayError> {
-        let call = self.client.get(self.url(&format!("{BASE_PATH}/inbox?limit=1")));
-        self.send_for(1, call.timeout(ANSWER_TIMEOUT)).await
+        let mut url = self.url("/inbox");
+        url.set_query(Some("limit=1"));
+        self.send_for(1, self.client.get(url).timeout(ANSWER_TIMEOUT)).await
     }
 
     /// Whether the relay does its work; needs no key. Comes with the relay's clock.
@@ -221,18 +221,24 @@ impl Relay {
     /// # Errors
     /// [`RelayError`].
     pub async fn health(&self) -> Result<Success<Health>, RelayError> {
-        let call = self.client.get(self.url("/health")).timeout(ANSWER_TIMEOUT);
+        let call = self.client.get(self.outside("/health")).timeout(ANSWER_TIMEOUT);
         answer::read(call, MAX_ANSWER_BYTES).await
     }
 
     fn post(&self, path: &str, body: &impl Serialize) -> RequestBuilder {
-        let url = self.url(&format!("{BASE_PATH}{path}"));
-        self.client.post(url).timeout(ANSWER_TIMEOUT).json(body)
+        self.client.post(self.url(path)).timeout(ANSWER_TIMEOUT).json(body)
     }
 
-    /// Keeps the address's own path, for a relay behind one.
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base.as_str().trim_end_matches('/'))
+    /// A place of the wire's, by its path.
+    fn url(&self, path: &str) -> Url {
+        self.outside(&format!("{BASE_PATH}{path}"))
+    }
+
+    /// Any other. Keeps the address's own path, for a relay behind one; the rest is not parsed again.
+    fn outside(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        url.set_path(&format!("{}{path}", self.base.path().trim_end_matches('/')));
+        url
     }
 
     /// A call whose answer may stop being of interest: cutting it off would cost the connection, and
@@ -332,7 +338,7 @@ mod tests {
     #[test]
     fn a_path_of_the_relays_own_is_kept() {
         let relay = Relay::new("https://a.example/chat/", "a-key-of-many-characters").unwrap();
-        assert_eq!(relay.url("/health"), "https://a.example/chat/health");
+        assert_eq!(relay.outside("/health").as_str(), "https://a.example/chat/health");
     }
 
     #[test]

@@ -150,12 +150,13 @@ pub(super) fn turns(
     Ok(turns)
 }
 
+/// By the columns' places: each message reads many.
 fn turn(row: &Row<'_>) -> rusqlite::Result<Turn> {
-    let role = match row.get_ref("role")?.as_str()? {
+    let role = match row.get_ref(0)?.as_str()? {
         "user" => Speaker::User,
         _ => Speaker::Assistant,
     };
-    Ok(Turn { role, content: row.get("content")? })
+    Ok(Turn { role, content: row.get(1)? })
 }
 
 pub(super) fn job(row: &Row<'_>) -> rusqlite::Result<Job> {
