@@ -6,7 +6,7 @@ use postern_shared::visitor::{MessageState, Role};
 use postern_shared::{Cursor, MessageId, SessionId, Timestamp};
 use rusqlite::{Connection, OptionalExtension};
 
-use super::rows::FILES;
+use super::rows::ENTRY;
 use super::sessions::{SESSION, session_row};
 use super::{Entry, Now, Page, Paged, SessionKey, SessionRow, Store, StoreError, entries, rows};
 use crate::secret::SecretHash;
@@ -153,11 +153,9 @@ fn entries_after(
     replies_only: bool,
     limit: u32,
 ) -> Result<Vec<Entry>, StoreError> {
-    let sql = format!(
-        "SELECT id, role, text, answers, at, stopped, quick_replies, {FILES} FROM message
-         WHERE id = ?1"
-    );
-    let mut message = conn.prepare_cached(&sql)?;
+    static SQL: LazyLock<String> =
+        LazyLock::new(|| format!("SELECT {} FROM message WHERE id = ?1", *ENTRY));
+    let mut message = conn.prepare_cached(&SQL)?;
     let mut found = Vec::new();
     entries::each_after(conn, session, cursor, |id| {
         let entry = message.query_row([id], rows::entry)?;
@@ -257,9 +255,9 @@ fn transcript(
 /// Whole entries for [`rows::rated_entry`].
 static RATED_ENTRY: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "SELECT message.id AS id, role, text, answers, message.at AS at, stopped, quick_replies,
-                {FILES}, rating, comment
-         FROM message LEFT JOIN feedback ON feedback.message = message.id"
+        "SELECT {}, rating, comment
+         FROM message LEFT JOIN feedback ON feedback.message = message.id",
+        *ENTRY
     )
 });
 

@@ -5,6 +5,8 @@
 //! message changes anyway, holds the ids of its latest entries and the beginnings of their keys; when it is
 //! full, they are put into a row of `earlier_entries`.
 
+use std::sync::LazyLock;
+
 use postern_shared::{Cursor, FileId, MessageId};
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -35,8 +37,9 @@ pub(super) const LATEST: &str = "session.entries, session.keys, session.chapters
 impl Latest {
     /// Of a session.
     pub(super) fn of(conn: &Connection, session: SessionKey) -> Result<Self, StoreError> {
-        let sql = format!("SELECT {LATEST} FROM session WHERE id = ?1");
-        let mut latest = conn.prepare_cached(&sql)?;
+        static SQL: LazyLock<String> =
+            LazyLock::new(|| format!("SELECT {LATEST} FROM session WHERE id = ?1"));
+        let mut latest = conn.prepare_cached(&SQL)?;
         Ok(latest.query_row([session], |row| Self::read(session, row, 0))?)
     }
 

@@ -1,6 +1,6 @@
 //! The inbox: messages that want an answer are leased, kept, given back, or given up.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use postern_shared::visitor::Role;
@@ -317,10 +317,11 @@ fn is_any_visible(
     max_attempts: u32,
     now: Now,
 ) -> Result<bool, StoreError> {
-    let sql = format!("SELECT EXISTS (SELECT 1 FROM inbox AS next WHERE {LEASABLE})");
+    static SQL: LazyLock<String> =
+        LazyLock::new(|| format!("SELECT EXISTS (SELECT 1 FROM inbox AS next WHERE {LEASABLE})"));
     let parameters =
         named_params! { ":site": site, ":max_attempts": max_attempts, ":now": now.steady_ms };
-    Ok(conn.prepare_cached(&sql)?.query_row(parameters, |row| row.get(0))?)
+    Ok(conn.prepare_cached(&SQL)?.query_row(parameters, |row| row.get(0))?)
 }
 
 fn lease_visible(
@@ -329,17 +330,19 @@ fn lease_visible(
     LeaseTerms { limit, lasts, max_attempts }: LeaseTerms,
     now: Now,
 ) -> Result<Vec<Leased>, StoreError> {
-    let sql = format!(
-        "SELECT session, message FROM inbox AS next WHERE {LEASABLE}
-         ORDER BY visible_at, message LIMIT :limit"
-    );
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "SELECT session, message FROM inbox AS next WHERE {LEASABLE}
+             ORDER BY visible_at, message LIMIT :limit"
+        )
+    });
     let parameters = named_params! {
         ":site": site,
         ":max_attempts": max_attempts,
         ":now": now.steady_ms,
         ":limit": limit,
     };
-    let found = find(txn.conn, &sql, parameters)?;
+    let found = find(txn.conn, &SQL, parameters)?;
     take(txn, found, "", lasts, now)
 }
 
@@ -392,28 +395,39 @@ fn fresh_lease(prefix: &str) -> Result<LeaseId, StoreError> {
     Ok(id.map_err(rusqlite::Error::from)?)
 }
 
+/// The columns of [`open_message`].
+static OPEN_MESSAGE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "message.id, session.public_id, session.uid, text, message.at, message.metadata, attempts,
+         {FILES}, {VISITOR}"
+    )
+});
+
 fn read_open(conn: &Connection, message: MessageId) -> Result<OpenMessage, StoreError> {
-    let sql = format!(
-        "SELECT message.*, {FILES}, {VISITOR}, session.public_id, session.uid, attempts FROM message
-         JOIN session ON session.id = message.session {JOIN_VISITOR}
-         JOIN inbox ON inbox.session = message.session AND inbox.message = message.id
-         WHERE message.id = ?1"
-    );
-    Ok(conn.prepare_cached(&sql)?.query_row([message.0], open_message)?)
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "SELECT {} FROM message
+             JOIN session ON session.id = message.session {JOIN_VISITOR}
+             JOIN inbox ON inbox.session = message.session AND inbox.message = message.id
+             WHERE message.id = ?1",
+            *OPEN_MESSAGE
+        )
+    });
+    Ok(conn.prepare_cached(&SQL)?.query_row([message.0], open_message)?)
 }
 
 fn open_message(row: &Row<'_>) -> rusqlite::Result<OpenMessage> {
-    let metadata = rows::from_json(row, "metadata")?;
+    let metadata = rows::from_json(row, 5)?;
     Ok(OpenMessage {
         visitor: rows::identity(row, &metadata)?,
-        id: MessageId(row.get("id")?),
-        session: rows::id(row, "public_id")?,
-        uid: rows::id(row, "uid")?,
-        text: row.get("text")?,
-        at: rows::moment(row, "at")?,
+        id: MessageId(row.get(0)?),
+        session: rows::id(row, 1)?,
+        uid: rows::id(row, 2)?,
+        text: row.get(3)?,
+        at: rows::moment(row, 4)?,
         metadata,
-        files: rows::from_json(row, "files")?,
-        attempts: row.get("attempts")?,
+        files: rows::from_json(row, 7)?,
+        attempts: row.get(6)?,
     })
 }
 
@@ -525,9 +539,9 @@ pub(super) fn read_where(
     parameters: &[(&str, &dyn ToSql)],
 ) -> Result<Vec<OpenMessage>, StoreError> {
     let sql = format!(
-        "SELECT message.*, {FILES}, {VISITOR}, session.public_id, session.uid, attempts FROM inbox
-         JOIN message ON message.id = inbox.message
-         JOIN session ON session.id = inbox.session {JOIN_VISITOR} WHERE {which}"
+        "SELECT {} FROM inbox JOIN message ON message.id = inbox.message
+         JOIN session ON session.id = inbox.session {JOIN_VISITOR} WHERE {which}",
+        *OPEN_MESSAGE
     );
     let rows = conn
         .prepare_cached(&sql)?

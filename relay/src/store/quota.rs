@@ -50,10 +50,14 @@ pub(super) struct SiteUse {
 
 /// What the jobs of one commit make of their sites' rows; written once, by [`note`].
 #[derive(Default)]
-pub(super) struct SitesUse {
-    used: HashMap<SiteKey, SiteUse>,
+pub(super) struct SitesUse(HashMap<SiteKey, Noted>);
+
+/// What is to be noted in one site's row.
+#[derive(Default)]
+struct Noted {
+    used: Option<SiteUse>,
     /// How many more messages are open than the row says.
-    opened: HashMap<SiteKey, i64>,
+    opened: i64,
 }
 
 impl SitesUse {
@@ -63,14 +67,16 @@ impl SitesUse {
         used: Option<(SiteKey, SiteUse)>,
         opened: impl IntoIterator<Item = (SiteKey, i64)>,
     ) {
-        self.used.extend(used);
+        if let Some((site, used)) = used {
+            self.0.entry(site).or_default().used = Some(used);
+        }
         for (site, more) in opened {
-            *self.opened.entry(site).or_default() += more;
+            self.0.entry(site).or_default().opened += more;
         }
     }
 
-    fn opened(&self, site: SiteKey) -> i64 {
-        self.opened.get(&site).copied().unwrap_or_default()
+    fn of(&self, site: SiteKey) -> (Option<SiteUse>, i64) {
+        self.0.get(&site).map(|noted| (noted.used, noted.opened)).unwrap_or_default()
     }
 }
 
@@ -174,13 +180,14 @@ fn find(
         let site = row.get(10)?;
         let (minute_whole_at, day, day_count) = (row.get(12)?, row.get(13)?, row.get(14)?);
         let stored = SiteUse { minute_whole_at, day, day_count };
+        let (noted, opened) = txn.sites_use.of(site);
         let used = Used {
             site,
             session_open: row.get(9)?,
-            site_open: row.get::<_, i64>(11)? + txn.sites_use.opened(site),
+            site_open: row.get::<_, i64>(11)? + opened,
             latest: Latest::read(session.key, row, 4)?,
             of_session: SessionUse { minute_whole_at: row.get(7)?, day_whole_at: row.get(8)? },
-            of_site: txn.sites_use.used.get(&site).copied().unwrap_or(stored),
+            of_site: noted.unwrap_or(stored),
         };
         Ok((session, used))
     })
@@ -249,13 +256,14 @@ fn take(
 
 /// Writes down what sites have used up, and how many of their messages are open.
 pub(super) fn note(conn: &Connection, sites: &SitesUse) -> rusqlite::Result<()> {
-    let sql = "UPDATE site SET minute_whole_at = ?2, day = ?3, day_count = ?4 WHERE id = ?1";
-    for (site, used) in &sites.used {
-        let row = (site, used.minute_whole_at, used.day, used.day_count);
-        conn.prepare_cached(sql)?.execute(row)?;
-    }
-    for (site, more) in &sites.opened {
-        count_open(conn, *site, *more)?;
+    let sql = "UPDATE site SET open_count = open_count + ?2,
+                   minute_whole_at = coalesce(?3, minute_whole_at), day = coalesce(?4, day),
+                   day_count = coalesce(?5, day_count)
+               WHERE id = ?1";
+    for (site, Noted { used, opened }) in &sites.0 {
+        let minute_whole_at = used.map(|used| used.minute_whole_at);
+        let (day, day_count) = (used.map(|used| used.day), used.map(|used| used.day_count));
+        conn.prepare_cached(sql)?.execute((site, opened, minute_whole_at, day, day_count))?;
     }
     Ok(())
 }

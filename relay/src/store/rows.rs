@@ -1,5 +1,7 @@
 //! What rows mean: keys, roles, entries, and how they are read.
 
+use std::sync::LazyLock;
+
 use postern_shared::files::File;
 use postern_shared::operator::Ratings;
 use postern_shared::visitor::{self, IdentityState, Rating, Role};
@@ -184,17 +186,16 @@ pub(super) fn id<T: std::str::FromStr>(
 /// A column of JSON; absent is empty.
 pub(super) fn from_json<T: DeserializeOwned + Default>(
     row: &Row<'_>,
-    column: &str,
+    column: impl RowIndex,
 ) -> rusqlite::Result<T> {
-    let text: Option<String> = row.get(column)?;
-    let Some(text) = text else {
+    let Some(text) = row.get_ref(column)?.as_str_or_null()? else {
         return Ok(T::default());
     };
-    serde_json::from_str(&text).map_err(|cause| FromSqlError::Other(cause.into()).into())
+    serde_json::from_str(text).map_err(|cause| FromSqlError::Other(cause.into()).into())
 }
 
 /// A column of milliseconds.
-pub(super) fn moment(row: &Row<'_>, column: &str) -> rusqlite::Result<Timestamp> {
+pub(super) fn moment(row: &Row<'_>, column: impl RowIndex) -> rusqlite::Result<Timestamp> {
     row.get(column).map(timestamp)
 }
 
@@ -204,9 +205,14 @@ pub(super) const FILES: &str = "iif(EXISTS (SELECT 1 FROM file WHERE file.messag
          'size_bytes', size_bytes) ORDER BY place)
      FROM file WHERE file.message = message.id), NULL) AS files";
 
-/// One row of a conversation.
+/// The columns of [`entry`]; by their places, since a page has many rows.
+pub(super) static ENTRY: LazyLock<String> = LazyLock::new(|| {
+    format!("message.id, role, text, answers, message.at, stopped, quick_replies, {FILES}")
+});
+
+/// One row of a conversation, which begins with the columns of [`ENTRY`].
 pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let role = match row.get("role")? {
+    let role = match row.get(1)? {
         0_u8 => Role::Visitor,
         1 => Role::Agent,
         2 => Role::Operator,
@@ -214,14 +220,14 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         other => return Err(FromSqlError::OutOfRange(other.into()).into()),
     };
     Ok(Entry {
-        id: MessageId(row.get("id")?),
+        id: MessageId(row.get(0)?),
         role,
-        text: row.get("text")?,
-        message_id: row.get::<_, Option<i64>>("answers")?.map(MessageId),
-        timestamp: moment(row, "at")?,
-        stopped: row.get("stopped")?,
-        quick_replies: from_json(row, "quick_replies")?,
-        files: from_json(row, "files")?,
+        text: row.get(2)?,
+        message_id: row.get::<_, Option<i64>>(3)?.map(MessageId),
+        timestamp: moment(row, 4)?,
+        stopped: row.get(5)?,
+        quick_replies: from_json(row, 6)?,
+        files: from_json(row, 7)?,
         rating: None,
         comment: None,
     })
@@ -282,11 +288,13 @@ pub(super) fn token_holder(
     conn: &Connection,
     token: &SecretHash,
 ) -> Result<SessionRef, StoreError> {
-    let sql = format!(
-        "SELECT {SESSION_REF} FROM session_token
-         JOIN session ON session.id = session_token.session WHERE hash = ?1"
-    );
-    conn.prepare_cached(&sql)?
+    static SQL: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "SELECT {SESSION_REF} FROM session_token
+             JOIN session ON session.id = session_token.session WHERE hash = ?1"
+        )
+    });
+    conn.prepare_cached(&SQL)?
         .query_row([token], session_ref)
         .optional()?
         .ok_or(StoreError::UnknownToken)
