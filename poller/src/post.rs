@@ -69,7 +69,8 @@ impl Posts {
 
     fn start(&mut self, bridge: &Arc<Bridge>, outgoing: Outgoing) {
         if self.running.len() < AT_ONCE && self.messages.insert(outgoing.message_id) {
-            self.running.spawn(post_until_confirmed(Arc::clone(bridge), outgoing));
+            // Boxed, since to spawn a future is to move it several times, and this one is large.
+            self.running.spawn(Box::pin(post_until_confirmed(Arc::clone(bridge), outgoing)));
         } else {
             self.is_left = true;
         }

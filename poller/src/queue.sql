@@ -22,7 +22,7 @@ CREATE TABLE job (
     settled_at          INTEGER                -- when it was answered or failed, ms since 1970
 ) STRICT;
 
-CREATE INDEX job_by_state ON job (state, message_id);
+CREATE INDEX leased_job ON job (message_id) WHERE state = 'leased';
 
 -- The conversations, for the agent's memory. By visitor too: a session id that a relay gives out
 -- anew must not bring a stranger's conversation with it. What was said last in one lies together, so

@@ -122,13 +122,15 @@ impl Crew {
         self.at_work.insert(job.message_id, begun);
         let is_leftover = self.leftover.remove(&job.message_id);
         let bridge = Arc::clone(bridge);
-        self.running.spawn(async move {
+        let work = async move {
             let message = job.message_id;
             let is_ours = !is_leftover || still_ours(&bridge, &job).await?;
             let is_settled = is_ours && work_on(&bridge, job).await?;
             bridge.signals.freed.notify_one();
             Ok(Ended { message, is_settled })
-        });
+        };
+        // Boxed, since to spawn a future is to move it several times, and this one is large.
+        self.running.spawn(Box::pin(work));
     }
 
     /// Waits for one agent to end; true when what has come of its work is on its way.

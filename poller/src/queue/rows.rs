@@ -3,7 +3,7 @@
 use postern_shared::poller::LeasedMessage;
 use postern_shared::{LeaseId, MessageId, SessionId, Timestamp, Uid};
 use rusqlite::types::FromSqlError;
-use rusqlite::{Row, Transaction, named_params};
+use rusqlite::{Row, Transaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -32,35 +32,40 @@ pub(super) fn take_in_all(
 
 /// Takes in one message; true when it was not here.
 fn take_in(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<bool> {
-    let timestamp = leased.timestamp.to_string();
+    if insert(tx, leased)? {
+        return Ok(true);
+    }
     // Message ids count from 1 on every relay: a row of another session or moment is another
     // relay's, or one's from before it lost its data, and no answer to this message.
     let sql = "DELETE FROM job WHERE message_id = ?1 AND (session_id <> ?2 OR timestamp <> ?3)";
-    let other = (leased.id.0, leased.session_id.as_str(), &timestamp);
-    tx.prepare_cached(sql)?.execute(other)?;
+    let other = (leased.id.0, leased.session_id.as_str(), leased.timestamp.to_string());
+    if tx.prepare_cached(sql)?.execute(other)? > 0 {
+        return insert(tx, leased);
+    }
     let sql = "UPDATE job SET lease_id = ?2, attempts = ?3 WHERE message_id = ?1";
     let renewed = (leased.id.0, leased.lease_id.as_str(), leased.attempts);
-    if tx.prepare_cached(sql)?.execute(renewed)? > 0 {
-        return Ok(false);
-    }
+    tx.prepare_cached(sql)?.execute(renewed)?;
+    Ok(false)
+}
+
+/// Adds one message, unless one of its number is here.
+fn insert(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<bool> {
     let sql = "INSERT INTO job (message_id, session_id, uid, visitor, message, timestamp, metadata,
                                 files, lease_id, attempts, state)
-               VALUES (:id, :session, :uid, :visitor, :message, :timestamp, :metadata,
-                       :files, :lease, :attempts, 'leased')";
-    tx.prepare_cached(sql)?
-        .execute(named_params! {
-            ":id": leased.id.0,
-            ":session": leased.session_id.as_str(),
-            ":uid": leased.uid.as_str(),
-            ":visitor": json(&leased.visitor)?,
-            ":message": leased.message,
-            ":timestamp": timestamp,
-            ":metadata": json(&leased.metadata)?,
-            ":files": json(&leased.files)?,
-            ":lease": leased.lease_id.as_str(),
-            ":attempts": leased.attempts,
-        })
-        .map(|_| true)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'leased') ON CONFLICT DO NOTHING";
+    let added = tx.prepare_cached(sql)?.execute((
+        leased.id.0,
+        leased.session_id.as_str(),
+        leased.uid.as_str(),
+        json(&leased.visitor)?,
+        &leased.message,
+        leased.timestamp.to_string(),
+        json(&leased.metadata)?,
+        json(&leased.files)?,
+        leased.lease_id.as_str(),
+        leased.attempts,
+    ))?;
+    Ok(added > 0)
 }
 
 pub(super) fn count_leased(tx: &Transaction<'_>) -> rusqlite::Result<usize> {
@@ -94,18 +99,18 @@ pub(super) fn settle_answered(
     job: &JobId,
     answer: &Answer,
 ) -> rusqlite::Result<()> {
-    let sql = "UPDATE job SET state = 'answered', reply = :reply, quick_replies = :quick_replies,
-                   reply_files = :files, settled_at = :at, stopped = :stopped
-               WHERE message_id = :id AND session_id = :session AND state = 'leased'";
-    let settled = tx.prepare_cached(sql)?.execute(named_params! {
-        ":id": job.message.0,
-        ":session": job.session.as_str(),
-        ":reply": answer.reply,
-        ":quick_replies": json(&answer.quick_replies)?,
-        ":files": json(&answer.files)?,
-        ":at": answer.at.as_millisecond(),
-        ":stopped": answer.stopped,
-    })?;
+    let sql = "UPDATE job SET state = 'answered', reply = ?3, quick_replies = ?4, reply_files = ?5,
+                   settled_at = ?6, stopped = ?7
+               WHERE message_id = ?1 AND session_id = ?2 AND state = 'leased'";
+    let settled = tx.prepare_cached(sql)?.execute((
+        job.message.0,
+        job.session.as_str(),
+        &answer.reply,
+        json(&answer.quick_replies)?,
+        json(&answer.files)?,
+        answer.at.as_millisecond(),
+        answer.stopped,
+    ))?;
     // Models expect turns to alternate: one without a word is no turn.
     if settled == 0 || answer.reply.trim().is_empty() {
         return Ok(());
