@@ -21,6 +21,9 @@ use crate::stored::{MESSAGE, SESSIONS};
 /// More than the writes of visitors that may wait (3,584), so that some are refused.
 const CONNECTIONS: u32 = 6_000;
 
+/// As many as may wait: what they come to tells what so many connections cost, from what an overload does.
+const CROWD: u32 = 3_500;
+
 /// What is to be kept of the highest rate, and how long an answer may take, in milliseconds.
 const KEPT: f64 = 0.9;
 const ACCEPT_MS: f64 = 1_000.0;
@@ -44,6 +47,7 @@ pub(crate) async fn measure(
     let rows = count(db)?;
     let before = lone_messages(relay.address, "before").await?;
     let length = bench.plan.length * 2;
+    let crowd = accept::run(relay.address, CROWD, Arrivals::Closed, length).await?;
     let flood = Arrivals::Flood(2.0 * highest);
     let connections = load::open(relay.address, CONNECTIONS).await?;
     let busy = relay.process.busy()?;
@@ -53,8 +57,8 @@ pub(crate) async fn measure(
     )?;
     let busy = relay.process.busy()?.saturating_sub(busy);
     let (waited, after) = recovery;
-    let answered = before.len() + outcome.accepted() + after;
-    tell(bench, &outcome, highest, waited);
+    let answered = before.len() + crowd.accepted() + outcome.accepted() + after;
+    tell(bench, &outcome, (highest, crowd.per_second()), waited);
     let each = busy.as_secs_f64() * 1e6 / (outcome.accepted() + outcome.refusals.len()) as f64;
     bench.report.add(Line::new("relay's processor time each", "overload", "µs", each));
     let lost = (answered as f64) - (count(db)? - rows) as f64;
@@ -63,7 +67,7 @@ pub(crate) async fn measure(
     Ok(())
 }
 
-fn tell(bench: &mut Bench, outcome: &Outcome, highest: f64, waited: Duration) {
+fn tell(bench: &mut Bench, outcome: &Outcome, (highest, crowd): (f64, f64), waited: Duration) {
     let when = format!("twice the highest rate, {} connections", grouped(CONNECTIONS.into()));
     let (seconds, refused) = (outcome.took.as_secs_f64(), outcome.refusals.len());
     let sent = (outcome.accepted() + refused) as f64 / seconds;
@@ -71,6 +75,11 @@ fn tell(bench: &mut Bench, outcome: &Outcome, highest: f64, waited: Duration) {
     let accepted = Line::new("accepted", &when, "/s", outcome.per_second());
     bench.report.add(Line::new("sent", &when, "/s", sent).beside(highest, to));
     bench.report.add(accepted.beside(highest, to).at_least(KEPT));
+    let waiting = format!("{} connections, each on and on", grouped(CROWD.into()));
+    bench.report.add(Line::new("accepted", &waiting, "/s", crowd).beside(highest, to));
+    let beside = outcome.per_second() / crowd;
+    let what = "accepted, beside those that wait";
+    bench.report.add(Line::new(what, &when, "×", beside).at_least(KEPT));
     bench.report.add(Line::new("accept p99", &when, "ms", outcome.ms(0.99)).at_most(ACCEPT_MS));
     bench.report.add(Line::new("refused", &when, "/s", refused as f64 / seconds));
     if refused > 0 {
