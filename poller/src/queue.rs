@@ -522,6 +522,27 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn the_log_is_folded_into_the_file_now_and_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = open(&folder);
+        let (file, copy) = (folder.path().join("poller.db"), folder.path().join("copy.db"));
+        let is_folded = || {
+            std::fs::copy(&file, &copy).unwrap();
+            let copy = Connection::open(&copy).unwrap();
+            copy.query_row("SELECT count(*) > 0 FROM turn", [], |row| row.get(0)).unwrap_or(false)
+        };
+        let mut id = 0;
+        while !is_folded() {
+            id += 1;
+            assert!(id < 2_000, "all of it is still in the log");
+            queue.take_in(vec![leased(id, "s", "l")], 0).await.unwrap();
+            queue.settle(job(id, "s"), answered("yes")).await.unwrap();
+            queue.finish(&job(id, "s")).await.unwrap();
+            task::yield_now().await;
+        }
+    }
+
     #[test]
     fn one_queue_serves_one_poller() {
         let folder = tempfile::tempdir().unwrap();
