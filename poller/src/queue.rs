@@ -3,7 +3,7 @@
 //! Each call is one transaction, in the file when it returns, so any loop can die at any line and go on
 //! from here. A loss of power may undo the latest, which then happens again: the relay hands a message out
 //! once more when its lease has run out, and knows a reply by its idempotency key. An outcome goes to the
-//! disk at once, and takes along what came before it, but nobody waits for that.
+//! disk within milliseconds, and takes along what came before it, but nobody waits for that.
 
 mod job;
 mod log;
@@ -114,8 +114,8 @@ impl Queue {
         let sql = "DELETE FROM job WHERE lease_id IS NULL AND settled_at < ?1";
         let kept_since = Timestamp::now().as_millisecond() - KEEP_PARKED_MS;
         connection.execute(sql, [kept_since]).map_err(sqlite)?;
-        let log = Log::of(&connection)
-            .map_err(|cause| QueueError::File { path: path.to_owned(), cause })?;
+        let log =
+            Log::of(path).map_err(|cause| QueueError::File { path: path.to_owned(), cause })?;
         let connection = Arc::new(Mutex::new(connection));
         Ok(Self { path: path.into(), connection, log: Arc::new(log), lock: Arc::new(lock) })
     }

@@ -23,10 +23,12 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// The log of a connection that has written; it stays the same for as long as one is open.
-    pub(super) fn of(connection: &Connection) -> io::Result<Self> {
-        let path = connection.path().map(|path| format!("{path}-wal")).unwrap_or_default();
-        let file = Mutex::new(File::open(Path::new(&path))?);
+    /// The log of a database that a connection has written to; it stays the same for as long as one is open.
+    pub(super) fn of(database: &Path) -> io::Result<Self> {
+        // As SQLite does: a link is followed, and the log lies beside what it leads to.
+        let mut path = database.canonicalize()?.into_os_string();
+        path.push("-wal");
+        let file = Mutex::new(File::open(path)?);
         Ok(Self { file, sync_is_due: AtomicBool::new(false), unfolded: AtomicU32::new(0) })
     }
 
