@@ -16,11 +16,11 @@ pub(crate) async fn make_folder(path: PathBuf) -> io::Result<()> {
 /// Removes a folder with all that is in it; one that is not there is well removed.
 pub(crate) async fn remove_folder(path: &Path) -> io::Result<()> {
     // Mostly there is none, and to look takes less than to wake the thread that would remove it.
-    let is_absent = |cause: io::Error| cause.kind() == io::ErrorKind::NotFound;
-    if path.symlink_metadata().is_err_and(is_absent) {
-        return Ok(());
-    }
-    match fs::remove_dir_all(path).await {
+    let removed = match path.symlink_metadata() {
+        Ok(_) => fs::remove_dir_all(path).await,
+        absent => absent.map(drop),
+    };
+    match removed {
         Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
         _ => Ok(()),
     }
