@@ -77,6 +77,14 @@ impl Agent {
         }
     }
 
+    /// Whether it is given what was said before; one that remembers by itself is not.
+    pub fn is_given_history(&self) -> bool {
+        match self {
+            Self::Exec(_) | Self::Http(_) | Self::OpenAi(_) => true,
+            Self::Echo(_) | Self::Broca(_) => false,
+        }
+    }
+
     /// The agent's reply, for whoever does not watch it being written.
     ///
     /// # Errors

@@ -194,16 +194,13 @@ impl Queue {
         outcome: Outcome,
     ) -> Result<Option<Outgoing>, QueueError> {
         let settle = move |tx: &Transaction<'_>| {
-            match &outcome {
-                Outcome::Answered(answer) => rows::settle_answered(tx, &job, answer)?,
-                Outcome::Failed { error, retry_after_seconds } => {
-                    rows::settle_failed(tx, &job, error, *retry_after_seconds)?;
-                }
-            }
-            let sql = "SELECT * FROM job WHERE message_id = ?1 AND session_id = ?2
-                       AND state <> 'leased' AND lease_id IS NOT NULL";
-            let key = (job.message.0, job.session.as_str());
-            tx.prepare_cached(sql)?.query_row(key, rows::outgoing).optional()
+            let lease = rows::settle(tx, &job, &outcome)?;
+            Ok(lease.map(|lease_id| Outgoing {
+                message_id: job.message,
+                session_id: job.session.clone(),
+                lease_id,
+                outcome: outcome.clone(),
+            }))
         };
         let outgoing = self.write(settle).await?;
         self.sync_soon();

@@ -80,61 +80,77 @@ pub(super) fn forget_oldest_parked(tx: &Transaction<'_>) -> rusqlite::Result<()>
     tx.prepare_cached(sql)?.execute([MAX_PARKED]).map(drop)
 }
 
-pub(super) fn settle_failed(
+/// Notes what became of a message, and what was said in it; tells its lease, when the message is with the
+/// agent.
+pub(super) fn settle(
     tx: &Transaction<'_>,
     job: &JobId,
-    error: &str,
-    retry_after_seconds: Option<u32>,
-) -> rusqlite::Result<()> {
-    let sql = "UPDATE job SET state = 'failed', error = ?2, retry_after_seconds = ?3,
-                   settled_at = ?4
-               WHERE message_id = ?1 AND session_id = ?5";
-    let now = Timestamp::now().as_millisecond();
-    let row = (job.message.0, error, retry_after_seconds, now, job.session.as_str());
-    tx.prepare_cached(sql)?.execute(row).map(drop)
+    outcome: &Outcome,
+) -> rusqlite::Result<Option<LeaseId>> {
+    let sql = "SELECT lease_id, uid, message,
+                      (SELECT coalesce(max(number), 0) FROM turn
+                       WHERE turn.session_id = job.session_id AND turn.uid = job.uid)
+               FROM job WHERE message_id = ?1 AND session_id = ?2 AND state = 'leased'";
+    let mut leased = tx.prepare_cached(sql)?;
+    let mut rows = leased.query((job.message.0, job.session.as_str()))?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    match outcome {
+        Outcome::Answered(answer) => {
+            note_answer(tx, job, answer)?;
+            // Models expect turns to alternate: one without a word is no turn.
+            if !answer.reply.trim().is_empty() {
+                let (uid, said) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
+                remember(
+                    tx,
+                    job,
+                    uid,
+                    row.get(3)?,
+                    [("user", said), ("assistant", &answer.reply)],
+                )?;
+            }
+        }
+        Outcome::Failed { error, retry_after_seconds } => {
+            let sql = "UPDATE job SET state = 'failed', error = ?2, retry_after_seconds = ?3,
+                           settled_at = ?4
+                       WHERE message_id = ?1";
+            let now = Timestamp::now().as_millisecond();
+            let row = (job.message.0, error, retry_after_seconds, now);
+            tx.prepare_cached(sql)?.execute(row)?;
+        }
+    }
+    lease_id(row).map(Some)
 }
 
-pub(super) fn settle_answered(
-    tx: &Transaction<'_>,
-    job: &JobId,
-    answer: &Answer,
-) -> rusqlite::Result<()> {
-    let sql = "UPDATE job SET state = 'answered', reply = ?3, quick_replies = ?4, reply_files = ?5,
-                   settled_at = ?6, stopped = ?7
-               WHERE message_id = ?1 AND session_id = ?2 AND state = 'leased'";
-    let settled = tx.prepare_cached(sql)?.execute((
+fn note_answer(tx: &Transaction<'_>, job: &JobId, answer: &Answer) -> rusqlite::Result<()> {
+    let sql = "UPDATE job SET state = 'answered', reply = ?2, quick_replies = ?3, reply_files = ?4,
+                   settled_at = ?5, stopped = ?6
+               WHERE message_id = ?1";
+    let row = (
         job.message.0,
-        job.session.as_str(),
         &answer.reply,
         json(&answer.quick_replies)?,
         json(&answer.files)?,
         answer.at.as_millisecond(),
         answer.stopped,
-    ))?;
-    // Models expect turns to alternate: one without a word is no turn.
-    if settled == 0 || answer.reply.trim().is_empty() {
-        return Ok(());
-    }
-    remember(tx, job.message, &answer.reply)
+    );
+    tx.prepare_cached(sql)?.execute(row).map(drop)
 }
 
-/// Adds a message and its reply to their conversation: row by row, since for rows of a query SQLite opens a
+/// Adds turns to a conversation behind its `last`: row by row, since for rows of a query SQLite opens a
 /// journal of its own, for which it allocates 64 KiB each time.
-fn remember(tx: &Transaction<'_>, message: MessageId, reply: &str) -> rusqlite::Result<()> {
-    let sql = "SELECT session_id, uid, message,
-                      (SELECT coalesce(max(number), 0) FROM turn
-                       WHERE turn.session_id = job.session_id AND turn.uid = job.uid)
-               FROM job WHERE message_id = ?1";
-    let mut job = tx.prepare_cached(sql)?;
-    let mut rows = job.query([message.0])?;
-    let Some(row) = rows.next()? else { return Ok(()) };
-    let (session, uid) = (row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str()?);
-    let (said, last): (_, i64) = (row.get_ref(2)?.as_str()?, row.get(3)?);
+fn remember(
+    tx: &Transaction<'_>,
+    job: &JobId,
+    uid: &str,
+    last: i64,
+    turns: [(&str, &str); 2],
+) -> rusqlite::Result<()> {
     let sql = "INSERT INTO turn (session_id, uid, number, message_id, role, content)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let mut turn = tx.prepare_cached(sql)?;
-    turn.execute((session, uid, last + 1, message.0, "user", said))?;
-    turn.execute((session, uid, last + 2, message.0, "assistant", reply))?;
+    let mut insert = tx.prepare_cached(sql)?;
+    for (number, (role, content)) in (last + 1..).zip(turns) {
+        insert.execute((job.session.as_str(), uid, number, job.message.0, role, content))?;
+    }
     Ok(())
 }
 
