@@ -37,7 +37,7 @@ use std::sync::Arc;
 use postern_shared::{SiteId, Timestamp};
 
 pub use batch::Due;
-pub use conversation::{News, TranscriptPage, Waiting};
+pub use conversation::{News, Step, TranscriptPage, Waiting};
 pub use drafts::{NewChunk, Place, Taken};
 pub use feedback::Feedback;
 pub use file::OpenError;
@@ -49,7 +49,7 @@ pub use opening::{NewSession, Opened};
 pub use outbox::NewReply;
 pub use rows::{Entry, IdempotencyKey, OpenMessage, Page, Paged, SessionKey, SessionRow};
 pub use sessions::{Accepted, FreshSession, NewMessage};
-pub use signals::Subscription;
+pub use signals::{Change, Subscription};
 pub use since::told_at;
 pub use sites::{NewSite, SiteKey};
 pub use uploads::NewFile;

@@ -3,16 +3,18 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on gives up")]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use postern_relay::limits::{Allowance, SiteLimits};
 use postern_relay::secret::SecretHash;
 use postern_relay::sites::Site;
 use postern_relay::store::{
-    FreshSession, HeldCall, Identity, LeaseTerms, Leased, NewMessage, Now, SiteKey, Store,
-    StoreError,
+    Change, FreshSession, HeldCall, Identity, LeaseTerms, Leased, NewMessage, NewReply, Now,
+    SiteKey, Step, Store, StoreError,
 };
-use postern_shared::{SiteId, Uid};
+use postern_shared::visitor::MessageState;
+use postern_shared::{MessageId, SessionId, SiteId, Uid};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -69,6 +71,34 @@ async fn a_call_that_is_gone_is_passed_over() {
 }
 
 #[tokio::test]
+async fn who_watches_a_session_is_told_all_of_a_question_its_lease_and_its_answer() {
+    let stage = Stage::open();
+    let leased = stage.ask(1, None).await;
+    let token = SecretHash::of("1");
+    let key = stage.store.authorise(session(1), token).await.unwrap();
+    let mut watch = stage.store.subscribe(key);
+
+    let first = Some(leased.message.id);
+    stage.answer(leased, "answer 1").await;
+    assert_eq!(all_told(watch.changed().await), [(first, Some("answer 1".into()), None)]);
+
+    let leased = stage.ask(2, Some(token)).await;
+    let second = Some(leased.message.id);
+    let expected = [
+        (None, Some("message 2".to_owned()), Some(MessageState::Waiting)),
+        (second, None, Some(MessageState::Working)),
+    ];
+    assert_eq!(all_told(watch.changed().await), expected);
+
+    // Two are kept for whoever looks late, and none with a long text.
+    stage.answer(leased, "answer 2").await;
+    let leased = stage.ask(3, Some(token)).await;
+    assert_eq!(watch.changed().await, Change::Stored);
+    stage.answer(leased, &"long ".repeat(4_000)).await;
+    assert_eq!(watch.changed().await, Change::Stored);
+}
+
+#[tokio::test]
 async fn a_row_that_cannot_be_read_keeps_no_other_message_from_being_stored() {
     let stage = Stage::open();
     stage.accept(1, None).await.unwrap();
@@ -104,12 +134,43 @@ impl Stage {
         self.store.hold_call(self.site(), terms)
     }
 
-    /// A visitor's message, by which a session is opened unless a token is shown.
+    /// A visitor's message, leased.
+    async fn ask(&self, n: u32, token: Option<SecretHash>) -> Leased {
+        let call = self.hold();
+        self.accept(n, token).await.unwrap();
+        let leased = call.leased().await.unwrap().remove(0);
+        self.told_of_all().await;
+        leased
+    }
+
+    /// Waits until whoever waits for what was stored has been told.
+    async fn told_of_all(&self) {
+        self.store.check_writable(NOW).await.unwrap();
+    }
+
+    async fn answer(&self, leased: Leased, text: &str) {
+        let reply = NewReply {
+            site: self.site(),
+            session: leased.message.session,
+            text: text.to_owned(),
+            answers: Some(leased.message.id),
+            lease: Some(leased.lease),
+            sent_at: None,
+            stopped: false,
+            quick_replies: Vec::new(),
+            files: Vec::new(),
+            idempotency: None,
+        };
+        self.store.post_reply(reply, NOW).await.unwrap();
+        self.told_of_all().await;
+    }
+
+    /// A visitor's message, by which a session is opened unless the token of the first one is shown.
     async fn accept(&self, n: u32, token: Option<SecretHash>) -> Result<(), StoreError> {
         let message = NewMessage {
             site: self.site(),
             identity: Identity::default(),
-            session: None,
+            session: token.map(|_| session(1)),
             token,
             text: format!("message {n}"),
             metadata: None,
@@ -119,13 +180,27 @@ impl Stage {
             ip_address: None,
             allowance: Allowance::of_site(SiteLimits::OFF),
         };
-        let id = format!("session-{n}").parse().expect("a session id");
+        let id = session(n);
         let uid = Uid::try_from(format!("{n:016x}")).expect("a uid");
         let fresh = FreshSession { id, uid, token: SecretHash::of(&n.to_string()) };
         let accept = self.store.accept_message(message, fresh, NOW);
         self.store.serve_held_call(self.site(), NOW);
         accept.await.map(drop)
     }
+}
+
+fn session(n: u32) -> SessionId {
+    format!("session-{n}").parse().expect("a session id")
+}
+
+/// Each step's beginning, what was said, and how the message stands whose turn it is.
+fn all_told(change: Change) -> Vec<(Option<MessageId>, Option<String>, Option<MessageState>)> {
+    let Change::Steps(steps) = change else { return Vec::new() };
+    let told = |step: &Arc<Step>| {
+        let said = step.said.as_ref().map(|entry| entry.text.clone());
+        (step.from, said, step.waiting.map(|waiting| waiting.state))
+    };
+    steps.iter().map(told).collect()
 }
 
 fn texts(leased: &[Leased]) -> Vec<&str> {

@@ -27,7 +27,9 @@ use crate::connections::Endless;
 use crate::limits::CountedStream;
 use crate::metrics::Held;
 use crate::sites::ServedSite;
-use crate::store::{Entry, Place, SessionKey, Store, StoreError, Subscription, Waiting};
+use crate::store::{
+    Change, Entry, Place, SessionKey, Step, Store, StoreError, Subscription, Waiting,
+};
 
 /// Silence after which a comment shows proxies and the page that the stream lives: less than the 30 s
 /// after which the least patient proxies end a silent answer, and the 40 s after which the widget does.
@@ -130,21 +132,37 @@ impl OpenStream {
             if let Some(event) = self.outgoing.pop_front() {
                 return Some(event);
             }
-            if !self.caught_up || self.wait().await? {
-                self.catch_up().await.inspect_err(warn_of_end).ok()?;
-            } else {
+            let change = if self.caught_up { self.wait().await? } else { Change::Stored };
+            let is_told = match change {
+                Change::Stored => false,
+                Change::Steps(steps) => steps.iter().all(|step| self.take(step)),
+                Change::Written => true,
+            };
+            if is_told {
                 self.tell_state();
+            } else {
+                self.catch_up().await.inspect_err(warn_of_end).ok()?;
             }
         }
     }
 
-    /// Waits for news of any kind; true when something was stored, `None` when the relay ends.
-    async fn wait(&mut self) -> Option<bool> {
+    /// Waits for news of any kind; `None` when the relay ends.
+    async fn wait(&mut self) -> Option<Change> {
         tokio::select! {
             () = self.cancelled.cancelled() => None,
-            stored = self.changes.changed() => Some(stored),
-            changed = self.host.changed() => changed.ok().map(|()| false),
+            change = self.changes.changed() => Some(change),
+            changed = self.host.changed() => changed.ok().map(|()| Change::Written),
         }
+    }
+
+    /// Goes on by a step, without a look at what was stored; false when it does not lead on.
+    fn take(&mut self, step: &Step) -> bool {
+        let leads_on = step.leads_on_from(self.cursor, self.waiting);
+        if leads_on {
+            step.said.iter().for_each(|entry| self.tell_entry(entry));
+            self.waiting = step.waiting;
+        }
+        leads_on
     }
 
     /// Reads what was stored; once all of it is told, so is what is not stored.

@@ -139,7 +139,9 @@ fn answer(txn: &mut Txn<'_>, mut reply: NewReply, now: Now) -> Result<MessageId,
         named.map_or_else(|| oldest_leased(txn.conn, session), |named| Ok(Some(named)))?;
     match reply.answers {
         Some(message) => match inbox::find_in_session(txn.conn, message, session) {
-            Ok(open) => inbox::dequeue(txn, (open.site, session, message), now)?,
+            Ok(open) => {
+                inbox::dequeue(txn, (open.site, session, message), now)?;
+            }
             Err(refused @ StoreError::AlreadyAnswered) => {
                 return same_answer(txn.conn, session, &reply)?.ok_or(refused);
             }
@@ -153,7 +155,7 @@ fn answer(txn: &mut Txn<'_>, mut reply: NewReply, now: Now) -> Result<MessageId,
     }
     let latest = Latest::of(txn.conn, session)?;
     let id = outbox::insert(txn.conn, session, latest, &reply, now)?;
-    txn.changes.sessions.push(session);
+    txn.changes.stored(session);
     Ok(id)
 }
 

@@ -44,7 +44,7 @@ fn cancel(
     let sql = "UPDATE inbox SET cancelled = 1 WHERE session = ?1 AND message = ?2";
     txn.conn.prepare_cached(sql)?.execute((holder.key, message.0))?;
     txn.changes.cancelled.push(message);
-    txn.changes.sessions.push(holder.key);
+    txn.changes.stored(holder.key);
     Ok(())
 }
 
@@ -63,6 +63,6 @@ pub(super) fn stop(
     let id = MessageId(txn.conn.prepare_cached(sql)?.insert(reply)?);
     let latest = Latest::of(txn.conn, session)?.with(txn.conn, None, id)?;
     outbox::count_reply(txn.conn, session, &latest, now)?;
-    txn.changes.sessions.push(session);
+    txn.changes.stored(session);
     Ok(())
 }

@@ -40,6 +40,33 @@ pub struct Waiting {
     pub state: MessageState,
 }
 
+/// How a conversation came further: all of it, for whoever knows the conversation up to there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The message whose turn it was.
+    pub from: Option<MessageId>,
+    /// What was said.
+    pub said: Option<Entry>,
+    /// The message whose turn it is.
+    pub waiting: Option<Waiting>,
+}
+
+impl Step {
+    /// Whether it leads on from here. If not, it is known already, as when someone read what was stored
+    /// before hearing of it, or something before it is not.
+    pub fn leads_on_from(&self, end: Cursor, waiting: Option<Waiting>) -> bool {
+        use MessageState::{Cancelled, Failed};
+        let is_new = self.said.as_ref().is_none_or(|entry| entry.id.0 > end.position());
+        let turn = waiting.filter(|waiting| waiting.state != Failed);
+        let is_asked_for = turn.is_none_or(|waiting| waiting.state != Cancelled);
+        is_new && is_asked_for && turn.map(|waiting| waiting.message) == self.from
+    }
+
+    pub(super) fn text_bytes(&self) -> usize {
+        self.said.as_ref().map_or(0, |entry| entry.text.len())
+    }
+}
+
 impl Store {
     /// The session that a visitor may read: the one named, when the token is its own.
     ///

@@ -39,7 +39,7 @@ impl Store {
                 let requeued = requeue(txn.conn, message)?;
                 if let Some(site) = requeued.leasable_in {
                     txn.changes.inboxes.insert(site);
-                    txn.changes.sessions.push(requeued.session);
+                    txn.changes.stored(requeued.session);
                 }
                 Ok(())
             })

@@ -40,7 +40,7 @@ fn expire(
 ) -> Result<usize, StoreError> {
     let ended = ended_leases(txn.conn, since_ms, now)?;
     for (session, message) in ended {
-        txn.changes.sessions.push(session);
+        txn.changes.stored(session);
         txn.changes.leases_ended.push(message);
     }
     let over = finished(txn.conn, max_attempts, now)?;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use postern_shared::visitor::Role;
+use postern_shared::visitor::{MessageState, Role};
 use postern_shared::{LeaseId, MessageId, Timestamp};
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params};
@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params};
 use super::drafts::Drafts;
 use super::rows::{FILES, JOIN_VISITOR, VISITOR};
 use super::writer::Txn;
-use super::{Now, OpenMessage, Page, Paged, SessionKey, SiteKey, Store, StoreError};
+use super::{Now, OpenMessage, Page, Paged, SessionKey, SiteKey, Step, Store, StoreError, Waiting};
 use super::{cancellation, entries, rows};
 use crate::secret::random_bytes;
 
@@ -211,16 +211,20 @@ pub(super) fn enqueue(
     Ok(())
 }
 
-/// Takes a message out of the inbox and makes the next of its session visible.
+/// Takes a message out of the inbox and makes the next of its session visible; tells whether there is one.
 pub(super) fn dequeue(
     txn: &mut Txn<'_>,
     (site, session, message): (SiteKey, SessionKey, MessageId),
     now: Now,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let sql = "DELETE FROM inbox WHERE session = ?1 AND message = ?2";
     txn.conn.prepare_cached(sql)?.execute((session, message.0))?;
     txn.opened.push((site, -1));
     txn.changes.leases_ended.push(message);
+    let sql = "SELECT EXISTS (SELECT 1 FROM inbox WHERE session = ?1)";
+    if !txn.conn.prepare_cached(sql)?.query_row([session], |row| row.get(0))? {
+        return Ok(false);
+    }
     let sql = "UPDATE inbox SET visible_at = ?2, hidden_ms = 0
                WHERE session = ?1 AND message = (SELECT min(message) FROM inbox WHERE session = ?1)
                AND NOT EXISTS (
@@ -232,7 +236,7 @@ pub(super) fn dequeue(
     if txn.conn.prepare_cached(sql)?.query_row(visible, |row| row.get(0))? {
         txn.changes.inboxes.insert(site);
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The open message, when `lease` is the one it is under, or, without one, when it is under any.
@@ -382,7 +386,9 @@ pub(super) fn take(
         let row = (session, message.id.0, until, hidden_ms, lease.as_str());
         txn.conn.prepare_cached(sql)?.execute(row)?;
         txn.changes.deadline_ms = Some(until);
-        txn.changes.sessions.push(*session);
+        let waiting = Some(Waiting { message: message.id, state: MessageState::Working });
+        let step = Step { from: Some(message.id), said: None, waiting };
+        txn.changes.stepped(*session, Some(step));
         txn.changes.leases_ended.push(message.id);
     }
     leased.sort_by_key(|(_, leased)| leased.message.id);
@@ -446,7 +452,7 @@ fn keep(
     txn.conn.prepare_cached(sql)?.execute(row)?;
     txn.changes.deadline_ms = Some(until);
     if !open.is_leased(now) {
-        txn.changes.sessions.push(open.session);
+        txn.changes.stored(open.session);
     }
     Ok(Kept { session: open.session, cancelled: open.cancelled })
 }
@@ -479,7 +485,7 @@ fn give_back(
         txn.changes.inboxes.insert(open.site);
     }
     txn.changes.deadline_ms = Some(visible_at);
-    txn.changes.sessions.push(open.session);
+    txn.changes.stored(open.session);
     txn.changes.leases_ended.push(message);
     Ok(false)
 }
@@ -508,7 +514,7 @@ pub(super) fn dead_letter(
     let notice = (open.session, role, message.0, now.wall_ms, open.site);
     let id = MessageId(txn.conn.prepare_cached(sql)?.insert(notice)?);
     entries::note(txn.conn, open.session, id)?;
-    txn.changes.sessions.push(open.session);
+    txn.changes.stored(open.session);
     Ok(())
 }
 

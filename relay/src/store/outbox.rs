@@ -6,7 +6,10 @@ use rusqlite::{Connection, named_params};
 
 use super::entries::Latest;
 use super::writer::Txn;
-use super::{IdempotencyKey, Now, SessionKey, SiteKey, Store, StoreError, inbox, rows, uploads};
+use super::{
+    Entry, IdempotencyKey, Now, SessionKey, SiteKey, Step, Store, StoreError, inbox, rows,
+    timestamp, uploads,
+};
 
 /// A reply on its way in.
 #[derive(Debug, Clone)]
@@ -60,16 +63,35 @@ fn post(txn: &mut Txn<'_>, reply: &NewReply, now: Now) -> Result<MessageId, Stor
     if let Some(earlier) = find_repeat(txn.conn, &latest, reply)? {
         return Ok(earlier);
     }
+    let mut answers_all = false;
     if let Some(message) = reply.answers {
         let open = inbox::find_open(txn.conn, message, reply.lease.as_ref(), now)?;
         if open.session != session {
             return Err(StoreError::ForeignMessage);
         }
-        inbox::dequeue(txn, (open.site, session, message), now)?;
+        answers_all = !inbox::dequeue(txn, (open.site, session, message), now)?;
     }
     let id = insert(txn.conn, session, latest, reply, now)?;
-    txn.changes.sessions.push(session);
+    let is_known = answers_all && reply.files.is_empty();
+    txn.changes.stepped(session, is_known.then(|| last_answer(reply, id, now)));
     Ok(id)
+}
+
+/// The step by which a conversation gets the reply after which none of its messages waits.
+fn last_answer(reply: &NewReply, id: MessageId, now: Now) -> Step {
+    let said = Entry {
+        id,
+        role: Role::Agent,
+        text: reply.text.clone(),
+        message_id: reply.answers,
+        timestamp: timestamp(now.wall_ms),
+        stopped: reply.stopped,
+        quick_replies: reply.quick_replies.clone(),
+        files: Vec::new(),
+        rating: None,
+        comment: None,
+    };
+    Step { from: reply.answers, said: Some(said), waiting: None }
 }
 
 fn find_repeat(

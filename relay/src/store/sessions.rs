@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::LazyLock;
 
 use postern_shared::operator::Ratings;
-use postern_shared::visitor::Role;
+use postern_shared::visitor::{MessageState, Role};
 use postern_shared::{FileId, MessageId, Metadata, SessionId, Timestamp, Uid};
 use rusqlite::{Connection, Row};
 
@@ -14,8 +14,8 @@ use super::quota::{SessionUse, Used};
 use super::rows::{self, JOIN_VISITOR, SessionRef, VISITOR};
 use super::writer::Txn;
 use super::{
-    IdempotencyKey, Now, Page, Paged, SessionKey, SessionRow, SiteKey, Store, StoreError, inbox,
-    opening, quota, sites, uploads,
+    Entry, IdempotencyKey, Now, Page, Paged, SessionKey, SessionRow, SiteKey, Step, Store,
+    StoreError, Waiting, inbox, opening, quota, sites, timestamp, uploads,
 };
 use crate::limits::Allowance;
 use crate::secret::SecretHash;
@@ -100,7 +100,7 @@ impl Store {
             .run(move |txn| {
                 let sql = "DELETE FROM session_token WHERE session = ?1";
                 txn.conn.prepare_cached(sql)?.execute([session])?;
-                txn.changes.sessions.push(session);
+                txn.changes.stored(session);
                 Ok(())
             })
             .await
@@ -264,9 +264,29 @@ fn insert(
     let SessionUse { minute_whole_at, day_whole_at } = session_use;
     let row = (session, now.wall_ms, minute_whole_at, day_whole_at, entries, keys, chapters);
     txn.conn.prepare_cached(sql)?.execute(row)?;
-    inbox::enqueue(txn, (used.site, session, id), used.session_open == 0, now)?;
-    txn.changes.sessions.push(session);
+    let is_next = used.session_open == 0;
+    inbox::enqueue(txn, (used.site, session, id), is_next, now)?;
+    let is_known = is_next && message.files.is_empty();
+    txn.changes.stepped(session, is_known.then(|| first_to_wait(message, id, now)));
     Ok(id)
+}
+
+/// The step by which a conversation in which none waits gets a message.
+fn first_to_wait(message: &NewMessage, id: MessageId, now: Now) -> Step {
+    let said = Entry {
+        id,
+        role: Role::Visitor,
+        text: message.text.clone(),
+        message_id: None,
+        timestamp: timestamp(now.wall_ms),
+        stopped: false,
+        quick_replies: Vec::new(),
+        files: Vec::new(),
+        rating: None,
+        comment: None,
+    };
+    let waiting = Some(Waiting { message: id, state: MessageState::Waiting });
+    Step { from: None, said: Some(said), waiting }
 }
 
 /// Serialised the same way each time, so that equal metadata is equal text.

@@ -12,7 +12,7 @@ use super::{Draft, IP_ADDRESS, Model, Said, Session};
 pub(crate) struct View {
     pub(crate) entries: usize,
     /// What waits now, and what those know who have not been told yet whose lease ran out.
-    waiting: [Option<Waiting>; 2],
+    pub(crate) waiting: [Option<Waiting>; 2],
     written: (String, Option<String>),
 }
 

@@ -1,7 +1,9 @@
 //! Whoever waits for a session's news: told of all of it, and of nothing else.
 
+use std::sync::Arc;
+
 use futures_util::FutureExt;
-use postern_relay::store::{Place, SessionKey, Store, Subscription};
+use postern_relay::store::{Change, News, Place, SessionKey, Step, Store, Subscription, Waiting};
 use postern_shared::visitor::Chunk;
 use postern_shared::{Cursor, MessageId};
 use proptest::prelude::*;
@@ -39,7 +41,8 @@ impl Watcher {
 impl Run {
     /// Whoever watches a session was told that it changed, if it did, and finds what is new.
     pub(super) async fn check_told(&mut self, session: usize, before: View) -> Checked {
-        let told = self.watchers[session].subscription.changed().now_or_never();
+        let change = self.watchers[session].subscription.changed().now_or_never();
+        let told = change.as_ref().map(|change| *change != Change::Written);
         let after = self.model.view(session);
         let expected = before.told(&after);
         let may_be = self.model.may_tell.filter(|(of, _)| *of == session).map(|(_, told)| told);
@@ -52,6 +55,9 @@ impl Run {
         let known = self.model.entries(session)[..before.entries].last().map(|entry| entry.id);
         let cursor = known.map(Cursor::after).unwrap_or_default();
         let news = self.model.news(session, cursor, ALL.limit);
+        if let (Some(Change::Steps(steps)), Ok(news)) = (change, &news) {
+            check_steps(&steps, cursor, before.waiting[0], news)?;
+        }
         same(self.store.news(key, cursor, ALL.limit, now).await, news)
     }
 
@@ -75,4 +81,24 @@ impl Run {
         }
         Ok(())
     }
+}
+
+/// Steps that lead on from what was known before lead to what is read.
+fn check_steps(
+    steps: &[Arc<Step>],
+    mut cursor: Cursor,
+    mut waiting: Option<Waiting>,
+    news: &News,
+) -> Checked {
+    let mut entries = Vec::new();
+    for step in steps {
+        if !step.leads_on_from(cursor, waiting) {
+            return Ok(());
+        }
+        entries.extend(step.said.clone());
+        cursor = entries.last().map_or(cursor, |entry| Cursor::after(entry.id));
+        waiting = step.waiting;
+    }
+    prop_assert_eq!(&News { entries, waiting }, news);
+    Ok(())
 }
