@@ -85,7 +85,7 @@ pub(crate) async fn judge(
         }
         RelayError::Settled(why) => {
             info!(message.id = %job.message, why, "nothing is left to do for a message");
-            bridge.queue.finish(job).await?;
+            bridge.queue.finish(job.clone());
             Ok(Lease::Lost)
         }
         error => Ok(Lease::Unknown(error.retry_after())),

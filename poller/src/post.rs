@@ -46,7 +46,7 @@ pub(crate) async fn run(
     for outgoing in bridge.queue.outgoing().await? {
         post(&bridge, &outgoing).await?;
     }
-    Ok(())
+    Ok(bridge.queue.remove_finished().await?)
 }
 
 /// The posts under way.
@@ -173,8 +173,10 @@ async fn reply(
 
 /// The message is done with. One that failed may be with an agent again, whose files stay.
 async fn finish(bridge: &Bridge, outgoing: &Outgoing) -> Result<(), PollerError> {
-    bridge.queue.finish(&outgoing.id()).await?;
+    bridge.queue.finish(outgoing.id());
     if outgoing.outcome.has_files() {
+        // Otherwise the next start might look for files that are gone.
+        bridge.queue.remove_finished().await?;
         bridge.files.remove(outgoing.message_id).await;
     }
     Ok(())

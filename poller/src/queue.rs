@@ -10,8 +10,9 @@ mod log;
 mod rows;
 
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use postern_host::file::{self, FileLock};
@@ -40,8 +41,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait before a disk that took nothing is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long an outcome waits for others to go to the disk with: to have it take one takes the system as
-/// long as all the rest of a message.
+/// How long an outcome waits for others to go to the disk with, and the row of a message that is done with
+/// for others to go with: to have the disk take one takes the system as long as all the rest of a message.
 const GATHER: Duration = Duration::from_millis(5);
 
 /// Why the queue cannot be used.
@@ -91,6 +92,8 @@ impl QueueError {
 pub struct Queue {
     path: Arc<Path>,
     connection: Arc<Mutex<Connection>>,
+    /// Messages that are done with, whose rows go with the next write and cost no commit of their own.
+    finished: Arc<Mutex<Vec<JobId>>>,
     log: Arc<Log>,
     lock: Arc<FileLock>,
 }
@@ -116,8 +119,13 @@ impl Queue {
         connection.execute(sql, [kept_since]).map_err(sqlite)?;
         let log =
             Log::of(path).map_err(|cause| QueueError::File { path: path.to_owned(), cause })?;
-        let connection = Arc::new(Mutex::new(connection));
-        Ok(Self { path: path.into(), connection, log: Arc::new(log), lock: Arc::new(lock) })
+        Ok(Self {
+            path: path.into(),
+            connection: Arc::new(Mutex::new(connection)),
+            finished: Arc::default(),
+            log: Arc::new(log),
+            lock: Arc::new(lock),
+        })
     }
 
     /// What keeps other pollers from it.
@@ -232,17 +240,28 @@ impl Queue {
         .await
     }
 
-    /// The relay has confirmed the outcome, or wants none: the message is done with.
+    /// The relay has confirmed the outcome, or wants none: the message is done with. Nothing here finds it
+    /// any more; its row goes within milliseconds. Until then the next start would tell the relay again.
+    pub fn finish(&self, job: JobId) {
+        let mut finished = lock(&self.finished);
+        finished.push(job);
+        if finished.len() == 1 {
+            let queue = self.clone();
+            task::spawn(async move {
+                time::sleep(GATHER).await;
+                if let Err(error) = queue.remove_finished().await {
+                    warn!(%error, "messages that are done with stay in the queue");
+                }
+            });
+        }
+    }
+
+    /// Removes the rows of the messages that are done with.
     ///
     /// # Errors
     /// Only the database's own.
-    pub async fn finish(&self, job: &JobId) -> Result<(), QueueError> {
-        let job = job.clone();
-        self.write(move |tx| {
-            let sql = "DELETE FROM job WHERE message_id = ?1 AND session_id = ?2";
-            tx.prepare_cached(sql)?.execute((job.message.0, job.session.as_str())).map(drop)
-        })
-        .await
+    pub async fn remove_finished(&self) -> Result<(), QueueError> {
+        self.write(|_| Ok(())).await
     }
 
     /// The relay gave the message to someone else since: an answer waits here in case it comes
@@ -333,12 +352,16 @@ impl Queue {
         &self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, QueueError> {
-        let log = Arc::clone(&self.log);
+        let (log, finished) = (Arc::clone(&self.log), Arc::clone(&self.finished));
         let run = move |tx: Transaction<'_>| {
-            let result = work(&tx)?;
-            tx.commit()?;
-            log.note_commit();
-            Ok(result)
+            let gone = mem::take(&mut *lock(&finished));
+            let done = rows::remove(&tx, &gone).and_then(|()| work(&tx));
+            let done = done.and_then(|result| tx.commit().map(|()| result));
+            match done {
+                Ok(_) => log.note_commit(),
+                Err(_) => lock(&finished).extend(gone),
+            }
+            done
         };
         let failed = |cause| QueueError::Sqlite { path: self.path.to_path_buf(), cause };
         if let Ok(mut connection) = self.connection.try_lock()
@@ -348,11 +371,15 @@ impl Queue {
         }
         let connection = Arc::clone(&self.connection);
         let ran = task::spawn_blocking(move || {
-            let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut connection = lock(&connection);
             run(begin(&mut connection, LOCK_TIMEOUT)?)
         });
         ran.await?.map_err(failed)
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Begins a transaction that waits so long for another program's lock.
@@ -478,7 +505,7 @@ mod tests {
             assert_eq!(queue.outgoing().await.unwrap(), vec![]);
         }
         assert_eq!(queue.lease_of(&job(1, "s")).await.unwrap(), None);
-        queue.finish(&job(1, "s")).await.unwrap();
+        queue.finish(job(1, "s"));
         assert_eq!(queue.leased(40).await.unwrap()[0].id(), job(1, "other"));
     }
 
@@ -508,7 +535,7 @@ mod tests {
                 .await
                 .unwrap();
             queue.settle(job(id, "s"), answered(&format!("reply {id}"))).await.unwrap();
-            queue.finish(&job(id, "s")).await.unwrap();
+            queue.finish(job(id, "s"));
         }
         let taken_in = queue.take_in(vec![leased(4, "s", "l")], 3).await.unwrap();
         let found = queue.leased(3).await.unwrap();
@@ -535,7 +562,27 @@ mod tests {
             assert!(id < 2_000, "all of it is still in the log");
             queue.take_in(vec![leased(id, "s", "l")], 0).await.unwrap();
             queue.settle(job(id, "s"), answered("yes")).await.unwrap();
-            queue.finish(&job(id, "s")).await.unwrap();
+            queue.finish(job(id, "s"));
+            task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_done_with_is_found_by_nobody_and_soon_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let queue = open(&folder);
+        let file = Connection::open(folder.path().join("poller.db")).unwrap();
+        let rows = || file.query_row("SELECT count(*) FROM job", [], |row| row.get(0)).unwrap();
+        for id in 1..=2 {
+            queue.take_in(vec![leased(id, "s", "l")], 0).await.unwrap();
+            queue.settle(job(id, "s"), answered("yes")).await.unwrap();
+        }
+        queue.finish(job(1, "s"));
+        let failed = queue.try_write(|_| Err::<(), _>(rusqlite::Error::InvalidQuery)).await;
+        assert_eq!((failed.is_err(), rows()), (true, 2));
+        assert_eq!(queue.answered().await.unwrap(), [MessageId(2)]);
+        queue.finish(job(2, "s"));
+        while rows() > 0 {
             task::yield_now().await;
         }
     }

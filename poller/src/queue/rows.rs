@@ -80,6 +80,15 @@ pub(super) fn forget_oldest_parked(tx: &Transaction<'_>) -> rusqlite::Result<()>
     tx.prepare_cached(sql)?.execute([MAX_PARKED]).map(drop)
 }
 
+/// Removes messages that are done with.
+pub(super) fn remove(tx: &Transaction<'_>, jobs: &[JobId]) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM job WHERE message_id = ?1 AND session_id = ?2";
+    for job in jobs {
+        tx.prepare_cached(sql)?.execute((job.message.0, job.session.as_str()))?;
+    }
+    Ok(())
+}
+
 /// Notes what became of a message, and what was said in it; tells its lease, when the message is with the
 /// agent.
 pub(super) fn settle(
