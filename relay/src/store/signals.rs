@@ -5,6 +5,7 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use postern_shared::MessageId;
@@ -58,11 +59,11 @@ impl Changes {
     }
 }
 
-/// How often there was news in a session, of each kind.
-#[derive(Debug, Clone, Default)]
+/// How far a session has come.
+#[derive(Debug, Default)]
 struct Marks {
+    /// How often something was stored.
     stored: u64,
-    written: u64,
     /// The latest two of what was stored, the last one last: a message is often leased in the commit that
     /// stores it.
     steps: [Weak<Step>; 2],
@@ -92,7 +93,7 @@ impl Watched {
         let latest = step.as_ref().map(Arc::downgrade).unwrap_or_default();
         sender.send_modify(|marks| {
             marks.stored += 1;
-            marks.steps = [std::mem::take(&mut marks.steps[1]), latest];
+            marks.steps = [mem::take(&mut marks.steps[1]), latest];
         });
         self.steps.extend(step);
         if self.steps.len() > STEPS {
@@ -147,7 +148,8 @@ impl Signals {
     /// Wakes whoever watches the reply that is being written in a session.
     pub(super) fn announce_draft(&self, session: SessionKey) {
         if let Some(sender) = self.lock().sessions.get(&session) {
-            sender.send_modify(|marks| marks.written += 1);
+            // It is no mark, and wakes them all the same.
+            sender.send_modify(|_| {});
         }
     }
 
@@ -189,7 +191,7 @@ impl Subscription {
         // The sender lives as long as any subscription does, so an error cannot come.
         let _ = receiver.changed().await;
         let marks = receiver.borrow_and_update();
-        let seen = std::mem::replace(&mut self.seen, marks.stored);
+        let seen = mem::replace(&mut self.seen, marks.stored);
         if seen == marks.stored {
             return Change::Written;
         }
