@@ -109,13 +109,8 @@ pub(super) fn settle(
             // Models expect turns to alternate: one without a word is no turn.
             if !answer.reply.trim().is_empty() {
                 let (uid, said) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
-                remember(
-                    tx,
-                    job,
-                    uid,
-                    row.get(3)?,
-                    [("user", said), ("assistant", &answer.reply)],
-                )?;
+                let turns = [("user", said), ("assistant", &answer.reply)];
+                remember(tx, job, uid, row.get(3)?, turns)?;
             }
         }
         Outcome::Failed { error, retry_after_seconds } => {
