@@ -92,11 +92,16 @@ impl Bench {
                 path.push(ending);
                 remove(Path::new(&path))?;
             }
-            fs::copy(filled, copy)?;
-            File::open(copy)?.sync_all()?;
+            copy_to_disk(filled, copy)?;
         }
         Ok(copies)
     }
+}
+
+/// Copies a file, and has the disk take all that it was to take: otherwise it does while something is measured.
+pub(crate) fn copy_to_disk(from: &Path, to: &Path) -> io::Result<()> {
+    fs::copy(from, to)?;
+    Ok(rustix::fs::syncfs(File::open(to)?)?)
 }
 
 fn remove(file: &Path) -> io::Result<()> {

@@ -1,14 +1,13 @@
 //! Which of several relays accepts messages faster. On a machine that slows down and recovers by the second,
 //! only those that take turns by the second can be told apart.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
 
 use crate::accept;
-use crate::bench::folder;
+use crate::bench::{copy_to_disk, folder};
 use crate::line::Line;
 use crate::processes::{self, Server};
 use crate::report::Report;
@@ -39,7 +38,7 @@ pub(crate) async fn run(relays: &[PathBuf], terms: Terms, out: &Path) -> Result<
     let filled = stored::database(folder.path(), terms.stored)?;
     let start = |(number, program): (usize, &PathBuf)| {
         let db = folder.path().join(format!("{number}-relay.db"));
-        fs::copy(&filled, &db)?;
+        copy_to_disk(&filled, &db)?;
         let relay = Server::start(program, &processes::relay_args(&db)?)?;
         let (name, per_second, cpu_us) = (program.display().to_string(), vec![], vec![]);
         Ok(Contestant { name, relay, per_second, cpu_us })
