@@ -31,18 +31,9 @@ mod tests {
     use super::*;
 
     fn entry(id: i64, role: Role, text: &str, message: Option<i64>) -> Entry {
-        Entry {
-            id: MessageId(id),
-            role,
-            text: text.into(),
-            message_id: message.map(MessageId),
-            timestamp: Timestamp::UNIX_EPOCH,
-            stopped: false,
-            quick_replies: Vec::new(),
-            files: Vec::new(),
-            rating: None,
-            comment: None,
-        }
+        let at = Timestamp::UNIX_EPOCH;
+        let message_id = message.map(MessageId);
+        Entry { message_id, ..Entry::new(MessageId(id), role, text.into(), at) }
     }
 
     #[test]

@@ -133,6 +133,24 @@ pub struct Entry {
     pub comment: Option<String>,
 }
 
+impl Entry {
+    /// An entry of nothing but a text.
+    pub fn new(id: MessageId, role: Role, text: String, timestamp: Timestamp) -> Self {
+        Self {
+            id,
+            role,
+            text,
+            message_id: None,
+            timestamp,
+            stopped: false,
+            quick_replies: Vec::new(),
+            files: Vec::new(),
+            rating: None,
+            comment: None,
+        }
+    }
+}
+
 /// What a visitor thinks of a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

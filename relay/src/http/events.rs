@@ -151,6 +151,7 @@ impl OpenStream {
         tokio::select! {
             () = self.cancelled.cancelled() => None,
             change = self.changes.changed() => Some(change),
+            // Nothing was stored either.
             changed = self.host.changed() => changed.ok().map(|()| Change::Written),
         }
     }

@@ -80,16 +80,10 @@ fn post(txn: &mut Txn<'_>, reply: &NewReply, now: Now) -> Result<MessageId, Stor
 /// The step by which a conversation gets the reply after which none of its messages waits.
 fn last_answer(reply: &NewReply, id: MessageId, now: Now) -> Step {
     let said = Entry {
-        id,
-        role: Role::Agent,
-        text: reply.text.clone(),
         message_id: reply.answers,
-        timestamp: timestamp(now.wall_ms),
         stopped: reply.stopped,
         quick_replies: reply.quick_replies.clone(),
-        files: Vec::new(),
-        rating: None,
-        comment: None,
+        ..Entry::new(id, Role::Agent, reply.text.clone(), timestamp(now.wall_ms))
     };
     Step { from: reply.answers, said: Some(said), waiting: None }
 }

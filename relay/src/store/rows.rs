@@ -220,16 +220,11 @@ pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         other => return Err(FromSqlError::OutOfRange(other.into()).into()),
     };
     Ok(Entry {
-        id: MessageId(row.get(0)?),
-        role,
-        text: row.get(2)?,
         message_id: row.get::<_, Option<i64>>(3)?.map(MessageId),
-        timestamp: moment(row, 4)?,
         stopped: row.get(5)?,
         quick_replies: from_json(row, 6)?,
         files: from_json(row, 7)?,
-        rating: None,
-        comment: None,
+        ..Entry::new(MessageId(row.get(0)?), role, row.get(2)?, moment(row, 4)?)
     })
 }
 

@@ -273,18 +273,7 @@ fn insert(
 
 /// The step by which a conversation in which none waits gets a message.
 fn first_to_wait(message: &NewMessage, id: MessageId, now: Now) -> Step {
-    let said = Entry {
-        id,
-        role: Role::Visitor,
-        text: message.text.clone(),
-        message_id: None,
-        timestamp: timestamp(now.wall_ms),
-        stopped: false,
-        quick_replies: Vec::new(),
-        files: Vec::new(),
-        rating: None,
-        comment: None,
-    };
+    let said = Entry::new(id, Role::Visitor, message.text.clone(), timestamp(now.wall_ms));
     let waiting = Some(Waiting { message: id, state: MessageState::Waiting });
     Step { from: None, said: Some(said), waiting }
 }

@@ -172,18 +172,7 @@ impl Model {
         key: Option<IdempotencyKey>,
     ) -> MessageId {
         let (id, timestamp) = (MessageId(self.said.len() as i64 + 1), moment(self.now));
-        let entry = Entry {
-            id,
-            role,
-            text: text.into(),
-            message_id,
-            timestamp,
-            stopped: false,
-            quick_replies: Vec::new(),
-            files: Vec::new(),
-            rating: None,
-            comment: None,
-        };
+        let entry = Entry { message_id, ..Entry::new(id, role, text.into(), timestamp) };
         self.said.push(Said { session, entry, metadata: Metadata::new(), key, fate: Fate::Done });
         self.sessions[session].last_active = timestamp;
         id
