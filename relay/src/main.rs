@@ -16,7 +16,7 @@ use postern_host::{EX_CONFIG, signal};
 use postern_relay::config::{FileError, ServeArgs, SiteSettings};
 use postern_relay::{Server, script_line, secret};
 use postern_shared::SiteId;
-use tokio::runtime;
+use tokio::runtime::{self, Runtime};
 use tracing::{error, info};
 
 /// The public half of Postern: keeps visitors' messages until a poller fetches them.
@@ -98,17 +98,25 @@ fn print_line(line: &str) -> ExitCode {
     }
 }
 
-/// One core is left to the store's writer, which is as busy as all calls together.
 fn serve(args: ServeArgs, sites: Vec<SiteSettings>) -> ExitCode {
-    let cores = thread::available_parallelism().map_or(1, NonZero::get);
-    let threads = cores.saturating_sub(1).max(1);
-    match runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build() {
+    match runtime() {
         Ok(runtime) => runtime.block_on(serve_until_ended(args, sites)),
         Err(problem) => {
             error!("the threads of the relay did not start: {problem}");
             ExitCode::FAILURE
         }
     }
+}
+
+/// One core is left to the store's writer, which is as busy as all calls together. Where that leaves one for
+/// them, they need nothing that shares work among threads.
+fn runtime() -> io::Result<Runtime> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let mut builder = match cores {
+        0..=2 => runtime::Builder::new_current_thread(),
+        _ => runtime::Builder::new_multi_thread(),
+    };
+    builder.worker_threads(cores.saturating_sub(1).max(1)).enable_all().build()
 }
 
 async fn serve_until_ended(args: ServeArgs, sites: Vec<SiteSettings>) -> ExitCode {
