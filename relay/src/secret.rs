@@ -59,12 +59,15 @@ impl fmt::Debug for SecretHash {
 
 /// A fresh secret of 256 random bits: 43 characters of base64url.
 pub fn generate() -> String {
-    let mut bits = [0_u8; 32];
-    rand::rng().fill_bytes(&mut bits);
+    text(random_bytes())
+}
+
+/// The secret of these random bits.
+pub(crate) fn text(bits: [u8; 32]) -> String {
     URL_SAFE_NO_PAD.encode(bits)
 }
 
-/// `N` random bytes, for ids that are no secret.
+/// `N` random bytes, good enough for secrets.
 pub(crate) fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0_u8; N];
     rand::rng().fill_bytes(&mut bytes);

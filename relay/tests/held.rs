@@ -183,7 +183,7 @@ impl Stage {
         let id = session(n);
         let uid = Uid::try_from(format!("{n:016x}")).expect("a uid");
         let fresh = FreshSession { id, uid, token: SecretHash::of(&n.to_string()) };
-        let accept = self.store.accept_message(message, fresh, NOW);
+        let accept = self.store.accept_message(message, move || fresh, NOW);
         self.store.serve_held_call(self.site(), NOW);
         accept.await.map(drop)
     }

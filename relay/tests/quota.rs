@@ -59,7 +59,7 @@ impl Stage {
             allowance: Allowance::of_site(self.limits),
         };
         let fresh = FreshSession { id, uid, token };
-        match self.store.accept_message(message, fresh, self.now).await {
+        match self.store.accept_message(message, move || fresh, self.now).await {
             Ok(accepted) => Ok(accepted.message),
             Err(StoreError::Exceeded(exceeded)) => Err(exceeded),
             Err(other) => unreachable!("{other}"),

@@ -62,7 +62,8 @@ async fn open_session(store: &Store, n: u32) -> Result<SessionKey, StoreError> {
         ip_address: None,
         allowance: Allowance::of_site(SiteLimits::OFF),
     };
-    let opened = store.accept_message(message, FreshSession { id, uid, token }, NOW).await?;
+    let opened =
+        store.accept_message(message, move || FreshSession { id, uid, token }, NOW).await?;
     store.authorise(opened.session, token).await
 }
 

@@ -83,6 +83,20 @@ text_id!(
     LeaseId, is_token, InvalidId::Token
 );
 
+impl SessionId {
+    /// An id of random bits: 32 hex digits.
+    pub fn of_bits(bits: u128) -> Self {
+        Self(format!("{bits:032x}"))
+    }
+}
+
+impl Uid {
+    /// An id of random bits.
+    pub fn of_bits(bits: u64) -> Self {
+        Self(format!("{bits:016x}"))
+    }
+}
+
 impl Default for SiteId {
     /// The site of a relay that has no other.
     fn default() -> Self {

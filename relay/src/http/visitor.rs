@@ -1,5 +1,6 @@
 //! The visitor's calls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -66,8 +67,8 @@ pub(super) async fn post_message(
         ip_address: Some(client.ip()),
         allowance: allowance(&app, &caller.site, client, needs_proof),
     };
-    let session_token = secret::generate();
-    let fresh = fresh_session(&caller.site.site.id, &session_token)?;
+    let (site, token) = (Arc::clone(&caller.site), secret::random_bytes());
+    let fresh = move || fresh_session(&site.site.id, &secret::text(token));
     let now = app.clock.now();
     let accepted = app.store.accept_message(message, fresh, now);
     app.store.serve_held_call(caller.site.key, now);
@@ -78,14 +79,14 @@ pub(super) async fn post_message(
     }
     fault::point("relay: message stored, answer not sent");
     app.metrics.messages.inc();
-    Ok(ok("Message accepted", message_accepted(accepted, session_token)))
+    Ok(ok("Message accepted", message_accepted(accepted, token)))
 }
 
-fn message_accepted(accepted: Accepted, session_token: String) -> MessageAccepted {
+fn message_accepted(accepted: Accepted, token: [u8; 32]) -> MessageAccepted {
     MessageAccepted {
         message_id: accepted.message,
         session_id: accepted.session,
-        session_token: accepted.opened.then_some(session_token),
+        session_token: accepted.opened.then(|| secret::text(token)),
         uid: accepted.uid,
         is_new_user: accepted.new_visitor,
     }
@@ -135,7 +136,7 @@ pub(super) async fn open_session(
         allowance: allowance(&app, &caller.site, client, needs_proof),
     };
     let session_token = secret::generate();
-    let fresh = fresh_session(&caller.site.site.id, &session_token)?;
+    let fresh = fresh_session(&caller.site.site.id, &session_token);
     let now = app.clock.now();
     let refusal = |error| refusal(&app, &caller.site, error, key.as_deref(), now);
     let opened = app.store.open_session(new, fresh, now).await.map_err(refusal)?;
@@ -165,15 +166,10 @@ pub(super) async fn revoke_session(
 }
 
 /// What the session gets, should this message open one.
-pub(super) fn fresh_session(site: &SiteId, token: &str) -> Result<FreshSession, ApiError> {
-    let id = u128::from_be_bytes(secret::random_bytes());
-    let id = SessionId::try_from(format!("{id:032x}"));
-    let uid = u64::from_be_bytes(secret::random_bytes());
-    let uid = Uid::try_from(format!("{uid:016x}"));
-    let (Ok(id), Ok(uid)) = (id, uid) else {
-        return Err(ApiError::Panicked);
-    };
-    Ok(FreshSession { id, uid, token: SecretHash::of_token(site, token) })
+pub(super) fn fresh_session(site: &SiteId, token: &str) -> FreshSession {
+    let id = SessionId::of_bits(u128::from_be_bytes(secret::random_bytes()));
+    let uid = Uid::of_bits(u64::from_be_bytes(secret::random_bytes()));
+    FreshSession { id, uid, token: SecretHash::of_token(site, token) }
 }
 
 /// `POST /messages/{message_id}/cancel`

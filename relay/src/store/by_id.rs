@@ -50,7 +50,7 @@ fn accept(
     now: Now,
 ) -> Result<Accepted, StoreError> {
     match quota::holder(txn, &fresh.token, &message.allowance) {
-        Ok(holder) => sessions::accept_in(txn, message, holder, fresh.uid, now),
+        Ok(holder) => sessions::accept_in(txn, message, holder, || fresh.uid, now),
         Err(StoreError::UnknownToken) => {
             refuse_taken(txn.conn, message.session.as_ref())?;
             sessions::open_session(txn, message, None, fresh, now)

@@ -48,7 +48,7 @@ pub(super) fn on_opening(
     fresh: Uid,
 ) -> Result<Known, StoreError> {
     match &identity.verified {
-        Some(visitor) => find_or_add(conn, site, visitor, earlier, fresh),
+        Some(visitor) => find_or_add(conn, site, visitor, earlier, || fresh),
         None if identity.required => Err(StoreError::IdentityRequired),
         None => Ok(Known { uid: earlier.unwrap_or(fresh), verified: None }),
     }
@@ -61,7 +61,7 @@ pub(super) fn in_session(
     site: SiteKey,
     session: &SessionRef,
     identity: &Identity,
-    fresh: Uid,
+    fresh: impl FnOnce() -> Uid,
 ) -> Result<Known, StoreError> {
     let known = session.visitor.clone();
     let Some(visitor) = &identity.verified else {
@@ -87,7 +87,7 @@ fn find_or_add(
     site: SiteKey,
     visitor: &VerifiedVisitor,
     earlier: Option<Uid>,
-    fresh: Uid,
+    fresh: impl FnOnce() -> Uid,
 ) -> Result<Known, StoreError> {
     let sql = "UPDATE verified_visitor SET name = ?3, email = ?4 WHERE site = ?1 AND sub = ?2
                RETURNING id, uid";
@@ -100,7 +100,7 @@ fn find_or_add(
     }
     let uid = match earlier {
         Some(uid) if !is_somebodys(conn, site, &uid)? => uid,
-        _ => fresh,
+        _ => fresh(),
     };
     let sql = "INSERT INTO verified_visitor (site, sub, name, email, uid)
                VALUES (?1, ?2, ?3, ?4, ?5) RETURNING id";

@@ -76,18 +76,21 @@ pub struct Accepted {
 impl Store {
     /// Stores a visitor's message, opening a session when it must. A repeat with the same
     /// idempotency key and body answers as the first did. It is queued by this call, not by the first look
-    /// at its answer.
+    /// at its answer. `fresh` is made when it is needed, which it is not in a session.
     ///
     /// # Errors
     /// [`StoreError::TokenMissing`], [`StoreError::UnknownToken`], [`StoreError::ForeignToken`],
     /// [`StoreError::WeakOpeningKey`], [`StoreError::IdempotencyMismatch`] or
     /// [`StoreError::Exceeded`], the last never for a repeat; then nothing is stored.
-    pub fn accept_message(
+    pub fn accept_message<F>(
         &self,
         message: NewMessage,
-        fresh: FreshSession,
+        fresh: F,
         now: Now,
-    ) -> impl Future<Output = Result<Accepted, StoreError>> + Send + use<> {
+    ) -> impl Future<Output = Result<Accepted, StoreError>> + Send + use<F>
+    where
+        F: FnOnce() -> FreshSession + Send + 'static,
+    {
         self.writer.run_checked(move |txn: &mut Txn<'_>| accept(txn, &message, fresh, now))
     }
 
@@ -122,7 +125,7 @@ impl Store {
 fn accept(
     txn: &mut Txn<'_>,
     message: &NewMessage,
-    fresh: FreshSession,
+    fresh: impl FnOnce() -> FreshSession,
     now: Now,
 ) -> Result<Accepted, StoreError> {
     let holder = match &message.token {
@@ -133,12 +136,13 @@ fn accept(
         Some((session, used)) if message.session.as_ref() == Some(&session.id) => {
             // The visitor's identity is written before a repeat is looked for, and files are looked for last.
             let checks_first = message.identity.verified.is_none() && message.files.is_empty();
-            let work = |txn: &mut Txn<'_>| accept_in(txn, message, (session, used), fresh.uid, now);
+            let work =
+                |txn: &mut Txn<'_>| accept_in(txn, message, (session, used), || fresh().uid, now);
             if checks_first { work(txn) } else { txn.undoing(work) }
         }
         other => {
             let holder = other.map(|(session, _)| session);
-            txn.undoing(|txn| accept_opening(txn, message, holder, fresh, now))
+            txn.undoing(|txn| accept_opening(txn, message, holder, fresh(), now))
         }
     }
 }
@@ -170,7 +174,7 @@ pub(super) fn accept_in(
     txn: &mut Txn<'_>,
     message: &NewMessage,
     (session, used): (SessionRef, Used),
-    fresh: Uid,
+    fresh: impl FnOnce() -> Uid,
     now: Now,
 ) -> Result<Accepted, StoreError> {
     let visitor = identity::in_session(txn.conn, message.site, &session, &message.identity, fresh)?;

@@ -28,7 +28,7 @@ impl Run {
         let uid = Uid::try_from(format!("{:016x}", self.offered))?;
         let fresh = FreshSession { id: session_id(&id), uid, token };
         let expected = self.model.accept(&new, fresh.clone());
-        same(self.store.accept_message(new, fresh, self.model.now).await, expected)?;
+        same(self.store.accept_message(new, move || fresh, self.model.now).await, expected)?;
         if let Some(opened) = self.model.sessions.get(self.keys.len()) {
             self.settle().await;
             let key = self.store.authorise(opened.id.clone(), token).await?;
