@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
 use crate::http::App;
@@ -30,6 +30,12 @@ impl ClientAddress {
         Self(address.to_canonical())
     }
 
+    /// Whose call it is.
+    pub(crate) fn of(extensions: &Extensions) -> Self {
+        let found = extensions.get::<Self>().copied();
+        found.unwrap_or_else(|| Self::new(Ipv6Addr::UNSPECIFIED.into()))
+    }
+
     pub(crate) fn ip(self) -> IpAddr {
         self.0
     }
@@ -46,8 +52,7 @@ impl ClientAddress {
 impl FromRequestParts<App> for ClientAddress {
     type Rejection = Infallible;
     async fn from_request_parts(parts: &mut Parts, _: &App) -> Result<Self, Infallible> {
-        let found = parts.extensions.get::<Self>().copied();
-        Ok(found.unwrap_or_else(|| Self::new(Ipv6Addr::UNSPECIFIED.into())))
+        Ok(Self::of(&parts.extensions))
     }
 }
 

@@ -27,6 +27,7 @@ use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceBuilder;
+use tower::layer::layer_fn;
 
 use crate::client_address::TrustedProxies;
 use crate::clock::Clock;
@@ -39,6 +40,7 @@ use crate::limits::{AddressLimits, Addresses, Streams};
 use crate::metrics::Metrics;
 use crate::sites::Sites;
 use crate::store::Store;
+use admission::AdmitVisitor;
 pub(crate) use broca::Given;
 pub(crate) use calls::Calls;
 use error::ApiError;
@@ -92,8 +94,10 @@ impl Deref for App {
 /// Everything that can be asked for.
 fn routes(app: &App) -> Router {
     let pages = || {
-        let admit = middleware::from_fn_with_state(app.clone(), admission::admit_visitor);
-        ServiceBuilder::new().layer(cors::layer(&app.sites)).layer(admit)
+        let cors = cors::layer(&app.sites);
+        let app = app.clone();
+        let admit = layer_fn(move |inner| AdmitVisitor { app: app.clone(), inner });
+        ServiceBuilder::new().layer(cors).layer(admit)
     };
     let for_pages =
         |calls: Router<App>| calls.method_not_allowed_fallback(refuse_method).layer(pages());
