@@ -3,6 +3,7 @@
 //! Reads top down: [`Server`] binds and serves, `http` turns requests into one store call each,
 //! [`store`] keeps everything in one SQLite file.
 
+mod call;
 pub mod client_address;
 mod clock;
 pub mod compat;

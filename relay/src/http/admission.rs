@@ -19,13 +19,15 @@ use super::cors::check_origin;
 use super::error::ApiError;
 use super::extract::{UNKNOWN_KEY, shown_key};
 use super::limits::{take_call, take_failure};
+use crate::call;
 use crate::client_address::ClientAddress;
 use crate::connections::{Place, until_sent};
 use crate::store::StoreError;
 
 /// Lets anybody in.
 pub(super) async fn admit(route: Option<MatchedPath>, request: Request, next: Next) -> Response {
-    by(route, next.run(request).await)
+    call::note_route(route);
+    next.run(request).await
 }
 
 /// Lets in what a client fetches that has not too many calls under way.
@@ -36,11 +38,11 @@ pub(super) async fn admit_client(
     request: Request,
     next: Next,
 ) -> Response {
-    let admitted = async {
-        let place = enter(&app, client)?;
-        Ok::<_, ApiError>(until_sent(next.run(request).await, place).into_response())
-    };
-    by(route, admitted.await)
+    call::note_route(route);
+    match enter(&app, client) {
+        Ok(place) => until_sent(next.run(request).await, place).into_response(),
+        Err(refusal) => refusal.into_response(),
+    }
 }
 
 /// Lets in a visitor's call that comes from one of its site's pages, and whose client has not too many
@@ -67,14 +69,14 @@ where
 
     fn call(&mut self, request: Request) -> Self::Future {
         let (app, client) = (self.app.clone(), ClientAddress::of(request.extensions()));
-        let route = request.extensions().get::<MatchedPath>().cloned();
+        call::note_route(request.extensions().get().cloned());
         let place = match check_visitor(&app, client, &request) {
             Ok(place) => place,
-            Err(refusal) => return future::ready(Ok(by(route, refusal))).boxed(),
+            Err(refusal) => return future::ready(Ok(refusal.into_response())).boxed(),
         };
-        let answer = move |response| {
-            let refused = take_failure(&app, client, &response);
-            by(route, refused.map(|()| until_sent(response, place)))
+        let answer = move |response| match take_failure(&app, client, &response) {
+            Ok(()) => until_sent(response, place).into_response(),
+            Err(refusal) => refusal.into_response(),
         };
         self.inner.call(request).map_ok(answer).boxed()
     }
@@ -100,6 +102,7 @@ pub(super) async fn admit_key(
     mut request: Request,
     next: Next,
 ) -> Response {
+    call::note_route(route);
     let admitted = async {
         let key = shown_key(&app, request.headers())?;
         let Some(key) = key else { return Ok(next.run(request).await) };
@@ -110,17 +113,10 @@ pub(super) async fn admit_key(
         }
     };
     let response = admitted.await.into_response();
-    let refused = take_failure(&app, client, &response);
-    by(route, refused.map(|()| response))
-}
-
-/// The answer, with the route that gave it.
-fn by(route: Option<MatchedPath>, response: impl IntoResponse) -> Response {
-    let mut response = response.into_response();
-    if let Some(route) = route {
-        response.extensions_mut().insert(route);
+    match take_failure(&app, client, &response) {
+        Ok(()) => response,
+        Err(refusal) => refusal.into_response(),
     }
-    response
 }
 
 /// A place for a call under way, which may hold an answer in memory.

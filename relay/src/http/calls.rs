@@ -14,11 +14,11 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use tower::ServiceExt;
 use tower_http::request_id::{MakeRequestId, MakeRequestUuid};
-use tracing::{Instrument, info_span};
 
 use super::error::ApiError;
 use super::guard::guard;
 use super::{App, routes};
+use crate::call;
 use crate::connections::Answer;
 use crate::limits::Limit;
 use crate::metrics::{Metrics, RequestLabels};
@@ -54,16 +54,16 @@ impl Answer for Calls {
         // Any word can be sent as a method; a stranger must not be able to make new series.
         let method = known_method(request.method());
         let is_chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
-        let span = info_span!("request", id = id.as_ref().and_then(|id| id.to_str().ok()));
         let answered = AssertUnwindSafe(self.routes.clone().oneshot(request)).catch_unwind();
         let (app, by_tls) = (self.app.clone(), self.by_tls);
         // Not an async block: it would have room for the whole request beside whatever answers it.
-        answered.instrument(span).map(move |answered| {
+        let answered = answered.map(move |answered| {
             let mut response = match answered {
                 Ok(Ok(response)) => response,
                 Err(_) => ApiError::Panicked.into_response(),
             };
-            count(&app.metrics, method, &response);
+            let (id, route) = call::end();
+            count(&app.metrics, method, route.as_ref(), &response);
             let headers = response.headers_mut();
             headers.extend(id.map(|id| (REQUEST_ID, id)));
             guard(headers, by_tls);
@@ -71,7 +71,8 @@ impl Answer for Calls {
                 forbid_reuse(headers);
             }
             response
-        })
+        });
+        call::named(id, answered)
     }
 }
 
@@ -87,8 +88,12 @@ fn request_id(request: &Request) -> Option<HeaderValue> {
     given.or_else(made)
 }
 
-fn count(metrics: &Metrics, method: &'static str, response: &Response) {
-    let route = response.extensions().get::<MatchedPath>();
+fn count(
+    metrics: &Metrics,
+    method: &'static str,
+    route: Option<&MatchedPath>,
+    response: &Response,
+) {
     let route = route.map_or("unmatched", MatchedPath::as_str).into();
     let labels = RequestLabels { method, route, status: response.status().as_u16() };
     metrics.requests.get_or_create(&labels).inc();

@@ -10,6 +10,7 @@ use postern_shared::proof::Challenge;
 use postern_shared::{ErrorType, Failure, Timestamp};
 use tracing::error;
 
+use crate::call;
 use crate::identity::IdentityError;
 use crate::limits::{Exceeded, Limit};
 use crate::store::StoreError;
@@ -370,7 +371,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
         if status == StatusCode::INTERNAL_SERVER_ERROR {
-            error!(error = ?self, "a request failed");
+            error!(request.id = call::id(), error = ?self, "a request failed");
         }
         let retry_after = self.retry_after();
         let body = Failure {

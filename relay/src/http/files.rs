@@ -20,6 +20,7 @@ use super::extract::{
     Bearer, FilePath, IdempotencyKeyHeader, OTHER_KEY, Query, SessionPath, refuse_encoded,
 };
 use super::reply::ok;
+use crate::call;
 use crate::files::{self, Incoming, ReceiveError};
 use crate::secret;
 use crate::store::{IdempotencyKey, NewFile, SessionKey, StoreError};
@@ -185,7 +186,7 @@ fn idempotency(by: Role, key: &str) -> IdempotencyKey {
 }
 
 fn disk(cause: io::Error) -> ApiError {
-    warn!(error = %cause, "a file could not be written; its sender is told to come back");
+    warn!(request.id = call::id(), error = %cause, "a file could not be written; its sender is told to come back");
     ApiError::Store(StoreError::Unavailable(cause.to_string()))
 }
 
@@ -202,7 +203,7 @@ pub(super) async fn download_file(
     };
     let file = app.store.file(session, id).await?;
     let bytes = app.files.read(&file.id).await.map_err(|cause| {
-        error!(error = %cause, file.id = %file.id, "a file is not where it was put");
+        error!(request.id = call::id(), error = %cause, file.id = %file.id, "a file is not where it was put");
         ApiError::NotFound("the file is not there any more")
     })?;
     let mut response = Body::from_stream(ReaderStream::new(bytes)).into_response();

@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::StoreError;
 use super::file::{CACHE_KIB, OpenError, keep_plans};
+use crate::call;
 
 /// How long a query waits for a connection before the caller is told to come back.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
@@ -79,7 +80,7 @@ impl Readers {
 /// Warns of a query that failed.
 fn told<T>(result: Result<T, StoreError>) -> Result<T, StoreError> {
     if let Err(StoreError::Unavailable(cause)) = &result {
-        warn!(error = %cause, "a query failed; its caller is told to come back");
+        warn!(request.id = call::id(), error = %cause, "a query failed; its caller is told to come back");
     }
     result
 }
