@@ -68,29 +68,33 @@ impl TrustedProxies {
 
     /// Goes from the peer towards the client for as long as whoever speaks is trusted.
     pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> ClientAddress {
-        let mut client = ClientAddress::new(peer);
-        if !self.contain(client) {
-            return client;
+        let peer = ClientAddress::new(peer);
+        if !self.contain(peer) {
+            return peer;
         }
-        for named in hops(headers) {
+        // `X-Forwarded-For` goes before `Forwarded` (RFC 7239): a proxy appends to one of them, and hands on
+        // the other as a stranger wrote it.
+        if headers.contains_key(X_FORWARDED_FOR) {
+            self.first_stranger(peer, elements(headers, X_FORWARDED_FOR).map(parse_node))
+        } else {
+            self.first_stranger(peer, elements(headers, header::FORWARDED).map(parse_forwarded))
+        }
+    }
+
+    /// Goes by whom each hop names as the one before it, the nearest first; `None` when it names no address.
+    fn first_stranger(
+        &self,
+        peer: ClientAddress,
+        hops: impl Iterator<Item = Option<ClientAddress>>,
+    ) -> ClientAddress {
+        let mut client = peer;
+        for named in hops {
             match named {
                 Some(address) if self.contain(client) => client = address,
                 _ => break,
             }
         }
         client
-    }
-}
-
-/// Whom each hop names as the one before it, the nearest first; `None` when it names no address.
-///
-/// `X-Forwarded-For` goes before `Forwarded` (RFC 7239): a proxy appends to one of them, and hands on
-/// the other as a stranger wrote it.
-fn hops(headers: &HeaderMap) -> Box<dyn Iterator<Item = Option<ClientAddress>> + '_> {
-    if headers.contains_key(X_FORWARDED_FOR) {
-        Box::new(elements(headers, X_FORWARDED_FOR).map(parse_node))
-    } else {
-        Box::new(elements(headers, header::FORWARDED).map(parse_forwarded))
     }
 }
 

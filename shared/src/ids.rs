@@ -24,7 +24,7 @@ macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $check:path, $error:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
+        #[serde(try_from = "String")]
         pub struct $name(String);
 
         impl $name {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
@@ -279,17 +279,25 @@ impl JsonBody {
         if body.trim_ascii_start().first() != Some(&b'{') {
             return Err(ApiError::field("the body", "must be a JSON object"));
         }
-        let not_json = |problem: &dyn fmt::Display| {
-            ApiError::field("the body", format_args!("is not JSON: {problem}"))
-        };
-        let mut json = serde_json::Deserializer::from_slice(&body);
-        let value = serde_path_to_error::deserialize(&mut json)
-            .map_err(|e| wrong_field(e.path(), e.inner()))?;
-        json.end().map_err(|e| not_json(&e))?;
+        let Ok(value) = serde_json::from_slice(&body) else { return Err(why_unread::<T>(&body)) };
         // What no field takes is not looked into above.
         str::from_utf8(&body).map_err(|e| not_json(&e))?;
         Ok(value)
     }
+}
+
+/// Reads once more what could not be read, and keeps the names on the way to each value, which takes as long
+/// again.
+fn why_unread<T: DeserializeOwned>(body: &[u8]) -> ApiError {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    match serde_path_to_error::deserialize::<_, T>(&mut json) {
+        Ok(_) => json.end().map_or_else(|e| not_json(&e), |()| ApiError::Panicked),
+        Err(e) => wrong_field(e.path(), e.inner()),
+    }
+}
+
+fn not_json(problem: &dyn fmt::Display) -> ApiError {
+    ApiError::field("the body", format_args!("is not JSON: {problem}"))
 }
 
 /// A body that was packed small could be of any size.
@@ -302,10 +310,10 @@ pub(super) fn refuse_encoded(headers: &HeaderMap) -> Result<(), ApiError> {
     }
 }
 
-async fn read_body(body: Body, limit_bytes: usize) -> Result<Vec<u8>, ApiError> {
+async fn read_body(body: Body, limit_bytes: usize) -> Result<Bytes, ApiError> {
     let whole = time::timeout(BODY_DEADLINE, Limited::new(body, limit_bytes).collect());
     match whole.await {
-        Ok(Ok(body)) => Ok(body.to_bytes().into()),
+        Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(ApiError::TooLarge { limit_bytes }),
         Ok(Err(_)) => Err(ApiError::Invalid("the body did not arrive whole".into())),
         Err(_) => Err(ApiError::RequestTimeout),

@@ -48,14 +48,16 @@ impl Changes {
         self.sessions.push((session, step));
     }
 
-    pub(super) fn merge(&mut self, other: Changes) {
-        self.sessions.extend(other.sessions);
-        self.leases_ended.extend(other.leases_ended);
-        self.cancelled.extend(other.cancelled);
-        self.inboxes.extend(other.inboxes);
-        self.deadlines_swept |= other.deadlines_swept;
+    /// Takes what the next job changed; gives back the room that it had for it.
+    pub(super) fn merge(&mut self, mut other: Changes) -> Changes {
+        self.sessions.append(&mut other.sessions);
+        self.leases_ended.append(&mut other.leases_ended);
+        self.cancelled.append(&mut other.cancelled);
+        self.inboxes.append(&mut other.inboxes);
+        self.deadlines_swept |= mem::take(&mut other.deadlines_swept);
         // A sweep read the deadlines of the transactions before it, so the earlier one is right.
-        self.deadline_ms = self.deadline_ms.into_iter().chain(other.deadline_ms).min();
+        self.deadline_ms = self.deadline_ms.into_iter().chain(other.deadline_ms.take()).min();
+        other
     }
 }
 

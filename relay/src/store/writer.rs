@@ -54,8 +54,9 @@ pub(super) struct Txn<'a> {
 }
 
 impl<'a> Txn<'a> {
-    fn new(conn: &'a Connection, sites_use: &'a SitesUse) -> Self {
-        let (site_use, opened, changes) = (None, Vec::new(), Changes::default());
+    /// With changes that have none noted.
+    fn new(conn: &'a Connection, sites_use: &'a SitesUse, changes: Changes) -> Self {
+        let (site_use, opened) = (None, Vec::new());
         Self { conn, sites_use, site_use, opened, changes, undone: 0 }
     }
 
@@ -269,6 +270,7 @@ fn run_jobs(
     come: &mut impl FnMut() -> Option<Box<dyn Job>>,
 ) -> rusqlite::Result<Changes> {
     let (mut changes, mut sites_use) = (Changes::default(), SitesUse::default());
+    let mut of_job = Changes::default();
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let mut next = 0;
     loop {
@@ -278,18 +280,20 @@ fn run_jobs(
         let Some(job) = jobs.get_mut(next) else { break };
         next += 1;
         let before = transaction.total_changes();
-        let mut txn = Txn::new(&transaction, &sites_use);
+        let mut txn = Txn::new(&transaction, &sites_use, of_job);
         let done = job.run(&mut txn);
-        let Txn { changes: of_job, site_use, opened, undone, .. } = txn;
+        let Txn { changes: noted, site_use, opened, undone, .. } = txn;
         // A full disk rolls everything back by itself; what follows must not run outside.
         if transaction.is_autocommit() {
             return Err(aborted("the database rolled the transaction back"));
         }
         if done {
-            changes.merge(of_job);
+            of_job = changes.merge(noted);
             sites_use.keep(site_use, opened);
         } else if transaction.total_changes() - before != undone {
             return Err(aborted("a write failed halfway"));
+        } else {
+            of_job = Changes::default();
         }
     }
     quota::note(&transaction, &sites_use)?;
