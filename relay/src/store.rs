@@ -27,6 +27,7 @@ mod sessions;
 mod signals;
 mod since;
 mod sites;
+mod statements;
 mod uploads;
 mod writer;
 

@@ -203,7 +203,7 @@ pub(super) fn enqueue(
 ) -> Result<(), StoreError> {
     let visible_at = is_next.then_some(now.steady_ms);
     let sql = "INSERT INTO inbox (site, session, message, visible_at) VALUES (?1, ?2, ?3, ?4)";
-    txn.conn.prepare_cached(sql)?.execute((site, session, message.0, visible_at))?;
+    txn.statements.get(sql)?.execute((site, session, message.0, visible_at))?;
     txn.opened.push((site, 1));
     if is_next {
         txn.changes.inboxes.insert(site);
@@ -218,22 +218,22 @@ pub(super) fn dequeue(
     now: Now,
 ) -> Result<bool, StoreError> {
     let sql = "DELETE FROM inbox WHERE session = ?1 AND message = ?2";
-    txn.conn.prepare_cached(sql)?.execute((session, message.0))?;
+    txn.statements.get(sql)?.execute((session, message.0))?;
     txn.opened.push((site, -1));
     txn.changes.leases_ended.push(message);
     let sql = "SELECT EXISTS (SELECT 1 FROM inbox WHERE session = ?1)";
-    if !txn.conn.prepare_cached(sql)?.query_row([session], |row| row.get(0))? {
+    if !txn.statements.get(sql)?.query_row([session], |row| row.get(0))? {
         return Ok(false);
     }
     let sql = "UPDATE inbox SET visible_at = ?2, hidden_ms = 0
                WHERE session = ?1 AND message = (SELECT min(message) FROM inbox WHERE session = ?1)
                AND NOT EXISTS (
                    SELECT 1 FROM inbox WHERE session = ?1 AND visible_at IS NOT NULL)";
-    txn.conn.prepare_cached(sql)?.execute((session, now.steady_ms))?;
+    txn.statements.get(sql)?.execute((session, now.steady_ms))?;
     // That one, or one that a batch took: it may have waited for this one with its lease run out.
     let sql = "SELECT EXISTS (SELECT 1 FROM inbox WHERE session = ?1 AND visible_at <= ?2)";
     let visible = (session, now.steady_ms);
-    if txn.conn.prepare_cached(sql)?.query_row(visible, |row| row.get(0))? {
+    if txn.statements.get(sql)?.query_row(visible, |row| row.get(0))? {
         txn.changes.inboxes.insert(site);
     }
     Ok(true)
@@ -384,7 +384,7 @@ pub(super) fn take(
     let mut leased = found.into_iter().map(read).collect::<Result<Vec<_>, StoreError>>()?;
     for (session, Leased { message, lease }) in &leased {
         let row = (session, message.id.0, until, hidden_ms, lease.as_str());
-        txn.conn.prepare_cached(sql)?.execute(row)?;
+        txn.statements.get(sql)?.execute(row)?;
         txn.changes.deadline_ms = Some(until);
         let waiting = Some(Waiting { message: message.id, state: MessageState::Working });
         let step = Step { from: Some(message.id), said: None, waiting };

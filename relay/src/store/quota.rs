@@ -75,6 +75,11 @@ impl SitesUse {
         }
     }
 
+    /// Forgets what the commit before was.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     fn of(&self, site: SiteKey) -> (Option<SiteUse>, i64) {
         self.0.get(&site).map(|noted| (noted.used, noted.opened)).unwrap_or_default()
     }
@@ -136,7 +141,7 @@ pub(super) fn take_session(
 
 /// What a session and its site have used up by now.
 pub(super) fn used(
-    txn: &Txn<'_>,
+    txn: &mut Txn<'_>,
     session: SessionKey,
     allowance: &Allowance,
 ) -> Result<Used, StoreError> {
@@ -148,7 +153,7 @@ pub(super) fn used(
 /// The session that a token opens, and what it and its site have used up by now: read at once, since each
 /// message needs both. [`StoreError::UnknownToken`] when it opens none.
 pub(super) fn holder(
-    txn: &Txn<'_>,
+    txn: &mut Txn<'_>,
     token: &SecretHash,
     allowance: &Allowance,
 ) -> Result<(SessionRef, Used), StoreError> {
@@ -169,18 +174,19 @@ fn select_used(which: &str) -> String {
 }
 
 fn find(
-    txn: &Txn<'_>,
-    sql: &str,
+    txn: &mut Txn<'_>,
+    sql: &'static str,
     which: impl ToSql,
     allowance: &Allowance,
 ) -> rusqlite::Result<(SessionRef, Used)> {
     let max = allowance.site.session_open_messages.max(1);
-    txn.conn.prepare_cached(sql)?.query_row((which, max), |row| {
+    let Txn { statements, sites_use, .. } = txn;
+    statements.get(sql)?.query_row((which, max), |row| {
         let session = session_ref(row)?;
         let site = row.get(10)?;
         let (minute_whole_at, day, day_count) = (row.get(12)?, row.get(13)?, row.get(14)?);
         let stored = SiteUse { minute_whole_at, day, day_count };
-        let (noted, opened) = txn.sites_use.of(site);
+        let (noted, opened) = sites_use.of(site);
         let used = Used {
             site,
             session_open: row.get(9)?,

@@ -250,7 +250,7 @@ fn insert(
     let session_use = quota::take_message(txn, &used, &message.allowance, now)?;
     let sql = "INSERT INTO message (session, role, text, at, sent_at, metadata, idempotency)
                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-    let id = MessageId(txn.conn.prepare_cached(sql)?.insert((
+    let id = MessageId(txn.statements.get(sql)?.insert((
         session,
         rows::role_number(Role::Visitor),
         &message.text,
@@ -267,7 +267,7 @@ fn insert(
     let (entries, keys, chapters) = latest.columns();
     let SessionUse { minute_whole_at, day_whole_at } = session_use;
     let row = (session, now.wall_ms, minute_whole_at, day_whole_at, entries, keys, chapters);
-    txn.conn.prepare_cached(sql)?.execute(row)?;
+    txn.statements.get(sql)?.execute(row)?;
     let is_next = used.session_open == 0;
     inbox::enqueue(txn, (used.site, session, id), is_next, now)?;
     let is_known = is_next && message.files.is_empty();

@@ -48,8 +48,8 @@ impl Changes {
         self.sessions.push((session, step));
     }
 
-    /// Takes what the next job changed; gives back the room that it had for it.
-    pub(super) fn merge(&mut self, mut other: Changes) -> Changes {
+    /// Takes what the next job changed, and leaves the room that it had for it.
+    pub(super) fn append(&mut self, other: &mut Changes) {
         self.sessions.append(&mut other.sessions);
         self.leases_ended.append(&mut other.leases_ended);
         self.cancelled.append(&mut other.cancelled);
@@ -57,7 +57,6 @@ impl Changes {
         self.deadlines_swept |= mem::take(&mut other.deadlines_swept);
         // A sweep read the deadlines of the transactions before it, so the earlier one is right.
         self.deadline_ms = self.deadline_ms.into_iter().chain(other.deadline_ms.take()).min();
-        other
     }
 }
 

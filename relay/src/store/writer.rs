@@ -10,7 +10,7 @@ use std::thread;
 
 use postern_host::fault;
 use postern_host::file::FileLock;
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{debug, error};
@@ -18,6 +18,7 @@ use tracing::{debug, error};
 use super::file::OpenError;
 use super::quota::{self, SiteUse, SitesUse};
 use super::signals::Changes;
+use super::statements::Statements;
 use super::{Announcer, SiteKey, StoreError};
 
 /// How many writes may wait; one more is refused. At 15,000 a second, a quarter of a second's worth.
@@ -41,10 +42,12 @@ const COMMITS_PER_CHECKPOINT: u32 = 128;
 const STATEMENTS: usize = 64;
 
 /// What a job works with: the connection inside its transaction, and a note of what it changed.
-pub(super) struct Txn<'a> {
-    pub(super) conn: &'a Connection,
+pub(super) struct Txn<'c> {
+    pub(super) conn: &'c Connection,
+    /// For what most messages need.
+    pub(super) statements: Statements<'c>,
     /// What the jobs before it, of the same commit, made of their sites' limits.
-    pub(super) sites_use: &'a SitesUse,
+    pub(super) sites_use: SitesUse,
     pub(super) site_use: Option<(SiteKey, SiteUse)>,
     /// How many messages it put into sites' inboxes, or, below zero, took out.
     pub(super) opened: Vec<(SiteKey, i64)>,
@@ -53,11 +56,26 @@ pub(super) struct Txn<'a> {
     undone: u64,
 }
 
-impl<'a> Txn<'a> {
-    /// With changes that have none noted.
-    fn new(conn: &'a Connection, sites_use: &'a SitesUse, changes: Changes) -> Self {
-        let (site_use, opened) = (None, Vec::new());
-        Self { conn, sites_use, site_use, opened, changes, undone: 0 }
+impl<'c> Txn<'c> {
+    fn new(conn: &'c Connection) -> Self {
+        let (statements, sites_use) = (Statements::of(conn), SitesUse::default());
+        let (site_use, opened, changes) = (None, Vec::new(), Changes::default());
+        Self { conn, statements, sites_use, site_use, opened, changes, undone: 0 }
+    }
+
+    /// Forgets what the last job changed.
+    fn forget(&mut self) {
+        self.site_use = None;
+        self.opened.clear();
+        self.changes = Changes::default();
+        self.undone = 0;
+    }
+
+    /// Adds what the last job changed to what those before it did.
+    fn keep(&mut self, changes: &mut Changes) {
+        changes.append(&mut self.changes);
+        self.sites_use.keep(self.site_use.take(), self.opened.drain(..));
+        self.undone = 0;
     }
 
     /// Runs the part of a job that may fail after it has written; its failure is the job's.
@@ -197,12 +215,13 @@ impl Writer {
 }
 
 fn write_until_closed(
-    mut connection: Connection,
+    connection: Connection,
     mut queue: mpsc::Receiver<Command>,
     announcer: &Announcer,
     runtime: &Handle,
 ) {
     let (mut is_open, mut unfolded) = (true, 0);
+    let mut txn = Txn::new(&connection);
     while is_open {
         let Some(Command::Run(first)) = queue.blocking_recv() else { break };
         let mut come = || match queue.try_recv().ok()? {
@@ -214,7 +233,7 @@ fn write_until_closed(
         };
         let mut jobs = vec![first];
         jobs.extend(iter::from_fn(&mut come).take(BATCH - 1));
-        let committed = run_jobs(&mut connection, &mut jobs, &mut come);
+        let committed = run_jobs(&mut txn, &mut jobs, &mut come);
         if committed.as_ref().is_err_and(is_locked) {
             // Whoever has queued up meanwhile waited for the lock as well: nobody waits for it twice.
             jobs.extend(iter::from_fn(come));
@@ -265,13 +284,14 @@ fn is_locked(cause: &rusqlite::Error) -> bool {
 
 /// Runs the jobs, and those that come meanwhile, in one transaction and commits it.
 fn run_jobs(
-    connection: &mut Connection,
+    txn: &mut Txn<'_>,
     jobs: &mut Vec<Box<dyn Job>>,
     come: &mut impl FnMut() -> Option<Box<dyn Job>>,
 ) -> rusqlite::Result<Changes> {
-    let (mut changes, mut sites_use) = (Changes::default(), SitesUse::default());
-    let mut of_job = Changes::default();
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let mut changes = Changes::default();
+    txn.forget();
+    txn.sites_use.clear();
+    let transaction = Transaction::new_unchecked(txn.conn, TransactionBehavior::Immediate)?;
     let mut next = 0;
     loop {
         if next == jobs.len() && next < ALONE {
@@ -280,23 +300,20 @@ fn run_jobs(
         let Some(job) = jobs.get_mut(next) else { break };
         next += 1;
         let before = transaction.total_changes();
-        let mut txn = Txn::new(&transaction, &sites_use, of_job);
-        let done = job.run(&mut txn);
-        let Txn { changes: noted, site_use, opened, undone, .. } = txn;
+        let done = job.run(txn);
         // A full disk rolls everything back by itself; what follows must not run outside.
         if transaction.is_autocommit() {
             return Err(aborted("the database rolled the transaction back"));
         }
         if done {
-            of_job = changes.merge(noted);
-            sites_use.keep(site_use, opened);
-        } else if transaction.total_changes() - before != undone {
+            txn.keep(&mut changes);
+        } else if transaction.total_changes() - before != txn.undone {
             return Err(aborted("a write failed halfway"));
         } else {
-            of_job = Changes::default();
+            txn.forget();
         }
     }
-    quota::note(&transaction, &sites_use)?;
+    quota::note(&transaction, &txn.sites_use)?;
     fault::point("relay: written, not committed");
     transaction.commit()?;
     fault::point("relay: committed, nobody told");
