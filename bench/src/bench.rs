@@ -83,18 +83,21 @@ impl Bench {
         Ok(Size { stored, filled: stored::database(self.folder.path(), stored)? })
     }
 
-    /// Two copies of a database in place of earlier ones; both are on disk, and in memory.
-    pub(crate) fn copies(&self, Size { stored, filled }: &Size) -> Result<[PathBuf; 2]> {
-        let copies = ["relay", "raw"].map(|name| self.path(&format!("{stored}-{name}.db")));
-        for copy in &copies {
-            for ending in ["", "-wal", "-shm"] {
-                let mut path = copy.clone().into_os_string();
-                path.push(ending);
-                remove(Path::new(&path))?;
-            }
-            copy_to_disk(filled, copy)?;
+    /// Two copies of a database in place of earlier ones, for a relay and for raw commits.
+    pub(crate) fn copies(&self, size: &Size) -> Result<[PathBuf; 2]> {
+        Ok([self.copy(size, "relay")?, self.copy(size, "raw")?])
+    }
+
+    /// A copy of a database in place of an earlier one; it is on disk, and in memory.
+    pub(crate) fn copy(&self, Size { stored, filled }: &Size, name: &str) -> Result<PathBuf> {
+        let copy = self.path(&format!("{stored}-{name}.db"));
+        for ending in ["", "-wal", "-shm"] {
+            let mut path = copy.clone().into_os_string();
+            path.push(ending);
+            remove(Path::new(&path))?;
         }
-        Ok(copies)
+        copy_to_disk(filled, &copy)?;
+        Ok(copy)
     }
 }
 

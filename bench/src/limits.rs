@@ -76,7 +76,7 @@ pub(crate) fn commit_at(db: &Path, rate: f64, length: Duration) -> Result<Histog
 }
 
 /// The database, and a number that no row of it has as its id.
-fn open(db: &Path) -> Result<(Connection, u64)> {
+pub(crate) fn open(db: &Path) -> Result<(Connection, u64)> {
     let connection = Connection::open(db)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -99,26 +99,37 @@ fn insert(connection: &mut Connection, newest: u64, first: u64, rows: u64) -> Re
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for row in first..first + rows {
         let session = newest + row % u64::from(SESSIONS);
-        let mut key = [0; 16];
-        key[..8].copy_from_slice(&row.to_be_bytes());
-        let id = transaction
-            .prepare_cached(
-                "INSERT INTO message (session, role, text, at, idempotency)
-                 VALUES (?1, 0, ?2, ?3, ?4)",
-            )?
-            .insert(params![session, MESSAGE, row, key])?;
-        transaction
-            .prepare_cached(
-                "INSERT INTO inbox (session, message, site, visible_at) VALUES (?1, ?2, 1, NULL)",
-            )?
-            .execute(params![session, id])?;
-        transaction
-            .prepare_cached(
-                "UPDATE session SET message_count = message_count + 1, last_active = ?2,
-                     entries = ?3, keys = ?4
-                 WHERE id = ?1",
-            )?
-            .execute(params![session, row, ENTRIES, KEYS])?;
+        insert_message(&transaction, session, MESSAGE, row)?;
     }
     Ok(transaction.commit()?)
+}
+
+/// Inserts the rows of a message that is told from others by this number; returns its id.
+pub(crate) fn insert_message(
+    connection: &Connection,
+    session: u64,
+    text: &str,
+    number: u64,
+) -> Result<u64> {
+    let mut key = [0; 16];
+    key[..8].copy_from_slice(&number.to_be_bytes());
+    let id = connection
+        .prepare_cached(
+            "INSERT INTO message (session, role, text, at, idempotency)
+             VALUES (?1, 0, ?2, ?3, ?4)",
+        )?
+        .insert(params![session, text, number, key])?;
+    connection
+        .prepare_cached(
+            "INSERT INTO inbox (session, message, site, visible_at) VALUES (?1, ?2, 1, NULL)",
+        )?
+        .execute(params![session, id])?;
+    connection
+        .prepare_cached(
+            "UPDATE session SET message_count = message_count + 1, last_active = ?2,
+                 entries = ?3, keys = ?4
+             WHERE id = ?1",
+        )?
+        .execute(params![session, number, ENTRIES, KEYS])?;
+    Ok(u64::try_from(id)?)
 }

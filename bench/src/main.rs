@@ -23,6 +23,7 @@ mod pictures;
 mod plan;
 mod processes;
 mod promises;
+mod prototype;
 mod rates;
 mod report;
 mod single_calls;
@@ -92,6 +93,12 @@ enum Part {
     /// A server that echoes, for comparison
     #[command(hide = true)]
     Echo,
+    /// The least that stores messages, for comparison
+    #[command(hide = true)]
+    Prototype {
+        /// Its database, made by a relay
+        db: PathBuf,
+    },
     /// Tells which of several relays accepts messages faster: they take turns, second by second
     Compare {
         /// Binaries of the relay; each is compared with the first
@@ -123,6 +130,7 @@ async fn main() -> Result<()> {
     let cli = Cli::parse();
     match cli.part {
         Some(Part::Echo) => return limits::serve_echo().await,
+        Some(Part::Prototype { db }) => return prototype::serve(db).await,
         Some(Part::Compare { relays, connections, stored, turns }) => {
             let terms = compare::Terms { turns, connections, stored };
             return compare::run(&relays, terms, &cli.out).await;

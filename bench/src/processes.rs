@@ -102,6 +102,12 @@ impl Server {
         Ok(Self { address, started_in, process })
     }
 
+    /// The least that stores messages, on a database that a relay made.
+    pub(crate) fn prototype(db: &Path) -> Result<Self> {
+        let db = db.to_str().context("a path in UTF-8")?;
+        Self::start(&std::env::current_exe()?, &["prototype", db])
+    }
+
     /// A relay on this database whose every limit is counted and none is reached.
     pub(crate) fn relay(db: &Path) -> Result<Self> {
         Self::start(&binary("postern-relay")?, &relay_args(db)?)

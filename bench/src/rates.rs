@@ -19,10 +19,15 @@ use crate::processes::Server;
 /// The number of connections at which the highest rate is looked for.
 pub(crate) const BUSIEST: u32 = 256;
 
+/// How much of a prototype's rate is to be left with everything on.
+const OF_PROTOTYPE: f64 = 0.86;
+
 /// Accepting at one number of connections with so much stored, and the limits beside it, round by round.
 #[derive(Default)]
 struct Rounds {
     echo: Vec<f64>,
+    /// Only with the least stored.
+    prototype: Vec<f64>,
     commits: Vec<f64>,
     commit_ms: Vec<f64>,
     accepted: Vec<f64>,
@@ -37,6 +42,7 @@ struct Rounds {
 pub(crate) struct Rates {
     pub(crate) accepted: Vec<f64>,
     limits: Vec<f64>,
+    prototypes: Vec<f64>,
 }
 
 impl Rates {
@@ -65,6 +71,9 @@ pub(crate) async fn measure(
     for connections in bench.plan.connections.clone() {
         let contestants = measure_all(bench, connections, sizes).await?;
         for (Contestant { stored, rounds, .. }, rates) in contestants.into_iter().zip(&mut all) {
+            if !rounds.prototype.is_empty() {
+                rates.prototypes.push(Figure::from(rounds.prototype.clone()).median);
+            }
             let (accepted, limit) = rounds.tell(bench, stored, connections);
             growth.rate(bench, over(connections), stored, accepted);
             rates.accepted.push(accepted.median);
@@ -74,7 +83,7 @@ pub(crate) async fn measure(
     Ok(all)
 }
 
-/// Echo, and then raw commits and a relay for each size by turns, round by round.
+/// Echo and a prototype, and then raw commits and a relay for each size by turns, round by round.
 async fn measure_all(bench: &Bench, connections: u32, sizes: &[Size]) -> Result<Vec<Contestant>> {
     let start = |size: &Size| {
         let [db, raw] = bench.copies(size)?;
@@ -82,9 +91,15 @@ async fn measure_all(bench: &Bench, connections: u32, sizes: &[Size]) -> Result<
         Ok(Contestant { stored: size.stored, relay, raw, rounds })
     };
     let mut contestants = sizes.iter().map(start).collect::<Result<Vec<_>>>()?;
+    let prototype = |least| Server::prototype(&bench.copy(least, "prototype")?);
+    let prototype = sizes.first().map(prototype).transpose()?;
     let (closed, length) = (Arrivals::Closed, bench.plan.length);
     for _ in 0..bench.plan.rounds {
         let echo = accept::echo(bench.echo.address, connections, closed, length).await?;
+        if let (Some(prototype), Some(least)) = (&prototype, contestants.first_mut()) {
+            let found = accept::run(prototype.address, connections, closed, length).await?;
+            least.rounds.prototype.push(found.per_second());
+        }
         for Contestant { relay, raw, rounds, .. } in &mut contestants {
             rounds.echo.push(echo.per_second());
             rounds.take_turn(connections, relay, raw, length).await?;
@@ -101,6 +116,7 @@ pub(crate) fn chart(connections: &[u32], stored: &[u64], rates: &[Rates]) -> Cha
     let mut curves: Vec<_> = stored.iter().zip(rates).map(curve).collect();
     if let Some(smallest) = rates.first() {
         curves.push(Curve::bound("limit, least stored", smallest.limits.clone()));
+        curves.push(Curve::bound("prototype, least stored", smallest.prototypes.clone()));
         let target = smallest.limits.iter().map(|limit| 0.6 * limit).collect();
         curves.push(Curve::bound("0.60 of it", target));
     }
@@ -151,6 +167,14 @@ impl Rounds {
         let p50 = Line::new("accept p50", &when, "ms", self.p50);
         let commit = Figure::from(self.commit_ms).median;
         let is_alone = connections == 1;
+        if !self.prototype.is_empty() {
+            let prototype = Figure::from(self.prototype);
+            let beside = Line::new("accepted, beside a prototype", &when, "/s", accepted)
+                .beside(prototype.median, "a prototype");
+            let is_busiest = connections == BUSIEST;
+            bench.report.add(Line::new("prototype", &when, "/s", prototype));
+            bench.report.add(if is_busiest { beside.at_least(OF_PROTOTYPE) } else { beside });
+        }
         for line in [
             Line::new("limit: echo", &when, "/s", echo),
             Line::new("limit: commits", &when, "/s", commits),
