@@ -473,6 +473,21 @@ async fn a_message_whose_file_is_lost_at_the_relay_is_given_up_and_the_operator_
     assert!(error.contains("the file is not there any more"), "{error}");
 }
 
+#[tokio::test]
+async fn what_fails_is_logged_under_the_name_that_its_caller_was_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let db = folder.path().join("relay.db");
+    let (mut relay, address) = Process::relay(&db, ANY_PORT).await;
+    let visitor = opened(&Caller::new(address)).await;
+    let file = visitor.send_text("a.txt", "text").await;
+    fs::remove_file(folder.path().join("relay.db.files").join(file.file_id.as_str())).unwrap();
+    let answer = visitor.get(&file).await;
+    assert_eq!(answer.failure().code, 404);
+    let line = relay.line_with("a file is not where it was put").await;
+    let name = answer.headers["x-request-id"].to_str().unwrap();
+    assert!(line.contains(&format!("request.id=\"{name}\"")), "{line}");
+}
+
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).unwrap().permissions().mode() & 0o777
 }
