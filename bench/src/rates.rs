@@ -108,17 +108,17 @@ async fn measure_all(bench: &Bench, connections: u32, sizes: &[Size]) -> Result<
     Ok(contestants)
 }
 
-/// What was accepted with each size of database, and the limits of the smallest.
+/// What was accepted with each size of database, and the limits of the smallest, with its prototype.
 pub(crate) fn chart(connections: &[u32], stored: &[u64], rates: &[Rates]) -> Chart {
     let curve = |(stored, rates): (&u64, &Rates)| {
         Curve::measured(format!("{} stored", grouped(*stored)), rates.accepted.clone())
     };
     let mut curves: Vec<_> = stored.iter().zip(rates).map(curve).collect();
     if let Some(smallest) = rates.first() {
+        curves.push(Curve::measured("prototype, least stored", smallest.prototypes.clone()));
         curves.push(Curve::bound("limit, least stored", smallest.limits.clone()));
-        curves.push(Curve::bound("prototype, least stored", smallest.prototypes.clone()));
         let target = smallest.limits.iter().map(|limit| 0.6 * limit).collect();
-        curves.push(Curve::bound("0.60 of it", target));
+        curves.push(Curve::bound("0.60 of the limit", target));
     }
     Chart {
         name: "accepted",
