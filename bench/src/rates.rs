@@ -71,9 +71,7 @@ pub(crate) async fn measure(
     for connections in bench.plan.connections.clone() {
         let contestants = measure_all(bench, connections, sizes).await?;
         for (Contestant { stored, rounds, .. }, rates) in contestants.into_iter().zip(&mut all) {
-            if !rounds.prototype.is_empty() {
-                rates.prototypes.push(Figure::from(rounds.prototype.clone()).median);
-            }
+            rates.prototypes.extend(rounds.prototype().map(|prototype| prototype.median));
             let (accepted, limit) = rounds.tell(bench, stored, connections);
             growth.rate(bench, over(connections), stored, accepted);
             rates.accepted.push(accepted.median);
@@ -157,9 +155,15 @@ impl Rounds {
         Ok(())
     }
 
+    /// What the prototype came to, if it had turns.
+    fn prototype(&self) -> Option<Figure> {
+        (!self.prototype.is_empty()).then(|| self.prototype.clone().into())
+    }
+
     /// Adds the lines; returns what was accepted, and the lower limit.
     fn tell(self, bench: &mut Bench, stored: u64, connections: u32) -> (Figure, f64) {
         let when = format!("{}, {} stored", over(connections), grouped(stored));
+        let prototype = self.prototype();
         let (echo, commits) = (Figure::from(self.echo), Figure::from(self.commits));
         let accepted = Figure::from(self.accepted);
         let limit = echo.median.min(commits.median);
@@ -167,8 +171,7 @@ impl Rounds {
         let p50 = Line::new("accept p50", &when, "ms", self.p50);
         let commit = Figure::from(self.commit_ms).median;
         let is_alone = connections == 1;
-        if !self.prototype.is_empty() {
-            let prototype = Figure::from(self.prototype);
+        if let Some(prototype) = prototype {
             let beside = Line::new("accepted, beside a prototype", &when, "/s", accepted)
                 .beside(prototype.median, "a prototype");
             let is_busiest = connections == BUSIEST;

@@ -74,9 +74,9 @@ where
             Ok(place) => place,
             Err(refusal) => return future::ready(Ok(refusal.into_response())).boxed(),
         };
-        let answer = move |response| match take_failure(&app, client, &response) {
-            Ok(()) => until_sent(response, place).into_response(),
-            Err(refusal) => refusal.into_response(),
+        let answer = move |response| {
+            let refused = take_failure(&app, client, &response);
+            refused.map(|()| until_sent(response, place)).into_response()
         };
         self.inner.call(request).map_ok(answer).boxed()
     }
@@ -113,10 +113,7 @@ pub(super) async fn admit_key(
         }
     };
     let response = admitted.await.into_response();
-    match take_failure(&app, client, &response) {
-        Ok(()) => response,
-        Err(refusal) => refusal.into_response(),
-    }
+    take_failure(&app, client, &response).map(|()| response).into_response()
 }
 
 /// A place for a call under way, which may hold an answer in memory.

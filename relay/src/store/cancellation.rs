@@ -42,7 +42,7 @@ fn cancel(
         return stop(txn, (open.site, holder.key, message), &drafts.text(message), now);
     }
     let sql = "UPDATE inbox SET cancelled = 1 WHERE session = ?1 AND message = ?2";
-    txn.conn.prepare_cached(sql)?.execute((holder.key, message.0))?;
+    txn.statements.get(sql)?.execute((holder.key, message.0))?;
     txn.changes.cancelled.push(message);
     txn.changes.stored(holder.key);
     Ok(())
@@ -60,7 +60,7 @@ pub(super) fn stop(
                VALUES (?1, ?2, ?3, ?4, ?5, 1)";
     let role = rows::role_number(Role::Agent);
     let reply = (session, role, written, message.0, now.wall_ms);
-    let id = MessageId(txn.conn.prepare_cached(sql)?.insert(reply)?);
+    let id = MessageId(txn.statements.get(sql)?.insert(reply)?);
     let latest = Latest::of(txn.conn, session)?.with(txn.conn, None, id)?;
     outbox::count_reply(txn.conn, session, &latest, now)?;
     txn.changes.stored(session);

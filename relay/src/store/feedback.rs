@@ -51,7 +51,7 @@ fn rate(
         let sql = "INSERT INTO feedback (message, session, rating, comment, at)
                    VALUES (?1, ?2, ?3, ?4, ?5)";
         let row = (reply.0, session, rows::rating_number(*rating), comment, now.wall_ms);
-        txn.conn.prepare_cached(sql)?.execute(row)?;
+        txn.statements.get(sql)?.execute(row)?;
     }
     count(txn.conn, session, before, feedback.map(|feedback| feedback.rating))
 }

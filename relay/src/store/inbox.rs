@@ -449,7 +449,7 @@ fn keep(
                WHERE session = ?1 AND message = ?2";
     let until = after(now, lease);
     let row = (open.session, message.0, until, millis(lease));
-    txn.conn.prepare_cached(sql)?.execute(row)?;
+    txn.statements.get(sql)?.execute(row)?;
     txn.changes.deadline_ms = Some(until);
     if !open.is_leased(now) {
         txn.changes.stored(open.session);
@@ -480,7 +480,7 @@ fn give_back(
                WHERE session = ?1 AND message = ?2";
     let (visible_at, hidden_ms) = (after(now, nack.retry_after), millis(nack.retry_after));
     let row = (open.session, message.0, visible_at, hidden_ms, error);
-    txn.conn.prepare_cached(sql)?.execute(row)?;
+    txn.statements.get(sql)?.execute(row)?;
     if nack.retry_after.is_zero() {
         txn.changes.inboxes.insert(open.site);
     }
@@ -500,7 +500,7 @@ pub(super) fn dead_letter(
 ) -> Result<(), StoreError> {
     let sql = "INSERT INTO dead_letter (message, session, attempts, error, at)
                VALUES (?1, ?2, ?3, ?4, ?5)";
-    txn.conn.prepare_cached(sql)?.execute((
+    txn.statements.get(sql)?.execute((
         message.0,
         open.session,
         open.attempts,
@@ -512,7 +512,7 @@ pub(super) fn dead_letter(
                SELECT ?1, ?2, unanswered, ?3, ?4 FROM site WHERE id = ?5";
     let role = rows::role_number(Role::System);
     let notice = (open.session, role, message.0, now.wall_ms, open.site);
-    let id = MessageId(txn.conn.prepare_cached(sql)?.insert(notice)?);
+    let id = MessageId(txn.statements.get(sql)?.insert(notice)?);
     entries::note(txn.conn, open.session, id)?;
     txn.changes.stored(open.session);
     Ok(())

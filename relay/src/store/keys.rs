@@ -53,7 +53,7 @@ impl Store {
         self.writer
             .run(move |txn| {
                 let sql = "UPDATE key SET last_used_at = ?2 WHERE id = ?1";
-                let mut statement = txn.conn.prepare_cached(sql)?;
+                let statement = txn.statements.get(sql)?;
                 for (key, at) in used {
                     statement.execute((key.0, at))?;
                 }

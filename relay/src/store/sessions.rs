@@ -102,7 +102,7 @@ impl Store {
         self.writer
             .run(move |txn| {
                 let sql = "DELETE FROM session_token WHERE session = ?1";
-                txn.conn.prepare_cached(sql)?.execute([session])?;
+                txn.statements.get(sql)?.execute([session])?;
                 txn.changes.stored(session);
                 Ok(())
             })

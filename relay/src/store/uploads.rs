@@ -71,15 +71,14 @@ fn add(txn: &mut Txn<'_>, new: &NewFile, now: Now) -> Result<FileId, StoreError>
     }
     let sql = "SELECT count(*) FROM file WHERE session = ?1 AND role = ?2 AND message IS NULL";
     let by = rows::role_number(new.by);
-    let waiting: usize =
-        txn.conn.prepare_cached(sql)?.query_row((new.session, by), |row| row.get(0))?;
+    let waiting: usize = txn.statements.get(sql)?.query_row((new.session, by), |row| row.get(0))?;
     if waiting >= new.max_waiting {
         return Err(StoreError::TooManyFiles);
     }
     let sql = "INSERT INTO file (public_id, session, role, name, type, size_bytes, digest,
                                  idempotency, uploaded_at)
                VALUES (:id, :session, :role, :name, :type, :size, :digest, :key, :now)";
-    txn.conn.prepare_cached(sql)?.execute(named_params! {
+    txn.statements.get(sql)?.execute(named_params! {
         ":id": new.file.id.as_str(),
         ":session": new.session,
         ":role": by,
@@ -126,7 +125,7 @@ fn find(conn: &Connection, session: SessionKey, id: &FileId) -> Result<File, Sto
 fn sweep(txn: &mut Txn<'_>, before_ms: i64) -> Result<Vec<FileId>, StoreError> {
     let sql = "DELETE FROM file WHERE message IS NULL AND uploaded_at <= ?1 RETURNING public_id";
     let swept: rusqlite::Result<_> =
-        txn.conn.prepare_cached(sql)?.query_map([before_ms], file_id)?.collect();
+        txn.statements.get(sql)?.query_map([before_ms], file_id)?.collect();
     Ok(swept?)
 }
 

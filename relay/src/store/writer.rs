@@ -43,8 +43,9 @@ const STATEMENTS: usize = 64;
 
 /// What a job works with: the connection inside its transaction, and a note of what it changed.
 pub(super) struct Txn<'c> {
+    /// For what readers ask, too.
     pub(super) conn: &'c Connection,
-    /// For what most messages need.
+    /// For what only the writer does.
     pub(super) statements: Statements<'c>,
     /// What the jobs before it, of the same commit, made of their sites' limits.
     pub(super) sites_use: SitesUse,
@@ -83,14 +84,14 @@ impl<'c> Txn<'c> {
         &mut self,
         work: impl FnOnce(&mut Self) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        self.conn.prepare_cached("SAVEPOINT job")?.execute([])?;
+        self.statements.get("SAVEPOINT job")?.execute([])?;
         let before = self.conn.total_changes();
         let result = work(self);
         if result.is_err() {
-            self.conn.prepare_cached("ROLLBACK TO job")?.execute([])?;
+            self.statements.get("ROLLBACK TO job")?.execute([])?;
             self.undone += self.conn.total_changes() - before;
         }
-        self.conn.prepare_cached("RELEASE job")?.execute([])?;
+        self.statements.get("RELEASE job")?.execute([])?;
         result
     }
 }
