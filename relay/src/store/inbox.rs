@@ -110,7 +110,7 @@ impl Store {
         terms: LeaseTerms,
         now: Now,
     ) -> impl Future<Output = Result<Vec<Leased>, StoreError>> + Send + use<> {
-        self.writer.run_checked(move |txn: &mut Txn<'_>| lease_visible(txn, site, terms, now))
+        self.writer.run_for_agent(move |txn: &mut Txn<'_>| lease_visible(txn, site, terms, now))
     }
 
     /// Keeps a lease: it runs out `lease` from now.

@@ -3,7 +3,7 @@
 //! Jobs that queue up while a commit syncs share the next one, so a lone request waits for nobody and a
 //! crowd shares one sync. A job that fails takes no other with it: it runs in a savepoint of its own, or
 //! has checked all there is to check before it writes. Callers are answered, and waiters woken, after
-//! the commit.
+//! the commit, by a task: to wake another from out here costs a system call each.
 
 use std::iter;
 use std::thread;
@@ -11,8 +11,8 @@ use std::thread;
 use postern_host::fault;
 use postern_host::file::FileLock;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
-use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task;
 use tracing::{debug, error};
 
 use super::file::OpenError;
@@ -98,12 +98,15 @@ impl<'c> Txn<'c> {
 
 /// One caller's write, from the queue to its answer.
 trait Job: Send {
+    /// Whether an agent can go to work once it is answered.
+    fn is_for_agent(&self) -> bool;
     /// Runs it; tells whether it could be.
     fn run(&mut self, txn: &mut Txn<'_>) -> bool;
     fn answer(self: Box<Self>, committed: Result<(), StoreError>);
 }
 
 struct Write<T, F> {
+    is_for_agent: bool,
     work: Option<F>,
     result: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
@@ -114,6 +117,10 @@ where
     T: Send,
     F: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send,
 {
+    fn is_for_agent(&self) -> bool {
+        self.is_for_agent
+    }
+
     fn run(&mut self, txn: &mut Txn<'_>) -> bool {
         self.result = self.work.take().map(|work| work(txn));
         matches!(self.result, Some(Ok(_)))
@@ -150,14 +157,15 @@ impl Writer {
         connection.set_prepared_statement_cache_capacity(STATEMENTS);
         let (commands, queue) = mpsc::channel(QUEUE);
         let (thread_alive, alive) = watch::channel(());
-        let runtime = Handle::current();
+        let (committed, commits) = mpsc::unbounded_channel();
+        task::spawn(tell(commits, announcer));
         thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || {
                 // Dropped last, even by a panic: it tells that the thread has ended.
                 let _alive = thread_alive;
                 let _lock = lock;
-                write_until_closed(connection, queue, &announcer, &runtime);
+                write_until_closed(connection, queue, &committed);
             })
             .map_err(OpenError::Thread)?;
         Ok(Self { commands, alive })
@@ -191,8 +199,32 @@ impl Writer {
         T: Send + 'static,
         W: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
     {
+        self.queue(work, false)
+    }
+
+    /// The same for what an agent waits for: of all that its commit brings, it is told first.
+    pub(super) fn run_for_agent<T, W>(
+        &self,
+        work: W,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.queue(work, true)
+    }
+
+    fn queue<T, W>(
+        &self,
+        work: W,
+        is_for_agent: bool,
+    ) -> impl Future<Output = Result<T, StoreError>> + Send + use<T, W>
+    where
+        T: Send + 'static,
+        W: FnOnce(&mut Txn<'_>) -> Result<T, StoreError> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        let job = Box::new(Write { work: Some(work), result: None, reply });
+        let job = Box::new(Write { is_for_agent, work: Some(work), result: None, reply });
         let queued = self.commands.try_send(Command::Run(job)).map_err(|refused| match refused {
             mpsc::error::TrySendError::Full(_) => StoreError::Overloaded,
             mpsc::error::TrySendError::Closed(_) => StoreError::Closed,
@@ -218,8 +250,7 @@ impl Writer {
 fn write_until_closed(
     connection: Connection,
     mut queue: mpsc::Receiver<Command>,
-    announcer: &Announcer,
-    runtime: &Handle,
+    committed: &mpsc::UnboundedSender<Commit>,
 ) {
     let (mut is_open, mut unfolded) = (true, 0);
     let mut txn = Txn::new(&connection);
@@ -234,15 +265,15 @@ fn write_until_closed(
         };
         let mut jobs = vec![first];
         jobs.extend(iter::from_fn(&mut come).take(BATCH - 1));
-        let committed = run_jobs(&mut txn, &mut jobs, &mut come);
-        if committed.as_ref().is_err_and(is_locked) {
+        let done = run_jobs(&mut txn, &mut jobs, &mut come);
+        if done.as_ref().is_err_and(is_locked) {
             // Whoever has queued up meanwhile waited for the lock as well: nobody waits for it twice.
             jobs.extend(iter::from_fn(come));
         }
-        match committed {
+        match done {
             Ok(changes) => {
-                answer(jobs, runtime);
-                announcer.announce(changes);
+                // Nobody is left to tell once the runtime has ended.
+                let _ = committed.send(Commit { jobs, changes });
                 unfolded += 1;
                 if unfolded == COMMITS_PER_CHECKPOINT {
                     fold(&connection, "PRAGMA wal_checkpoint(PASSIVE)");
@@ -263,11 +294,20 @@ fn fold(connection: &Connection, sql: &str) {
     }
 }
 
-/// Tells everyone that their write is on disk. To wake a task from out here costs a system call; so the
-/// many are woken by one task, from within.
-fn answer(jobs: Vec<Box<dyn Job>>, runtime: &Handle) {
-    let answer = move || jobs.into_iter().for_each(|job| job.answer(Ok(())));
-    runtime.spawn(async move { answer() });
+/// What is on disk, and who is to hear of it.
+struct Commit {
+    jobs: Vec<Box<dyn Job>>,
+    changes: Changes,
+}
+
+/// Tells of each commit in turn, first those of whom others wait for more: an agent for its message, then a
+/// page for what is new, then whoever wrote.
+async fn tell(mut commits: mpsc::UnboundedReceiver<Commit>, announcer: Announcer) {
+    while let Some(Commit { mut jobs, changes }) = commits.recv().await {
+        jobs.extract_if(.., |job| job.is_for_agent()).for_each(|job| job.answer(Ok(())));
+        announcer.announce(changes);
+        jobs.into_iter().for_each(|job| job.answer(Ok(())));
+    }
 }
 
 /// Tells everyone that nothing was written.
@@ -328,7 +368,12 @@ fn aborted(why: &str) -> rusqlite::Error {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Now, Store};
+    use std::time::Duration;
+
+    use futures_util::FutureExt;
+    use futures_util::future::BoxFuture;
+
+    use super::super::{LeaseTerms, Now, SessionKey, Store};
     use super::*;
     use crate::sites::Site;
 
@@ -366,5 +411,33 @@ mod tests {
         let failed = store.writer.run_checked(write_and_fail).await;
         assert!(matches!(failed, Err(StoreError::Unavailable(_))), "{failed:?}");
         assert_eq!(day(&store).await, 0);
+    }
+
+    #[tokio::test]
+    async fn an_agent_is_told_before_the_page_and_the_page_before_whoever_wrote() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = store(&folder);
+        let session = SessionKey(1);
+        let site = *store.sites.values().next().unwrap();
+        let (begin, begun) = std::sync::mpsc::channel();
+        let (told, mut heard) = mpsc::unbounded_channel();
+        let tell = |what: &'static str, when: BoxFuture<'static, ()>| {
+            let told = told.clone();
+            task::spawn(when.map(move |()| told.send(what)));
+        };
+        let mut page = store.subscribe(session);
+        let written = store.writer.run(move |txn| {
+            txn.changes.stored(session);
+            begun.recv().map_err(|_| StoreError::Closed)
+        });
+        tell("whoever wrote", written.map(Result::unwrap).boxed());
+        tell("the page", async move { page.stored().await }.boxed());
+        let terms = LeaseTerms { limit: 1, lasts: Duration::from_secs(9), max_attempts: 1 };
+        let leased = store.lease_in_turn(site, terms, Now { wall_ms: 1_000, steady_ms: 1_000 });
+        tell("the agent", leased.map(|leased| drop(leased.unwrap())).boxed());
+        begin.send(()).unwrap();
+        for expected in ["the agent", "the page", "whoever wrote"] {
+            assert_eq!(heard.recv().await, Some(expected));
+        }
     }
 }
