@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql};
 
 use super::entries::{LATEST, Latest};
 use super::rows::{SESSION_REF, SessionRef, session_ref};
+use super::statements::Statements;
 use super::writer::Txn;
 use super::{Now, SessionKey, SiteKey, StoreError};
 use crate::limits::{Allowance, DAY, Exceeded, Limit, MINUTE, SiteLimits};
@@ -261,7 +262,7 @@ fn take(
 }
 
 /// Writes down what sites have used up, and how many of their messages are open.
-pub(super) fn note(conn: &Connection, sites: &SitesUse) -> rusqlite::Result<()> {
+pub(super) fn note(statements: &mut Statements<'_>, sites: &SitesUse) -> rusqlite::Result<()> {
     let sql = "UPDATE site SET open_count = open_count + ?2,
                    minute_whole_at = coalesce(?3, minute_whole_at), day = coalesce(?4, day),
                    day_count = coalesce(?5, day_count)
@@ -269,7 +270,7 @@ pub(super) fn note(conn: &Connection, sites: &SitesUse) -> rusqlite::Result<()> 
     for (site, Noted { used, opened }) in &sites.0 {
         let minute_whole_at = used.map(|used| used.minute_whole_at);
         let (day, day_count) = (used.map(|used| used.day), used.map(|used| used.day_count));
-        conn.prepare_cached(sql)?.execute((site, opened, minute_whole_at, day, day_count))?;
+        statements.get(sql)?.execute((site, opened, minute_whole_at, day, day_count))?;
     }
     Ok(())
 }

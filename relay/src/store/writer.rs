@@ -6,11 +6,12 @@
 //! the commit, by a task: to wake another from out here costs a system call each.
 
 use std::iter;
+use std::ops::RangeInclusive;
 use std::thread;
 
 use postern_host::fault;
 use postern_host::file::FileLock;
-use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task;
 use tracing::{debug, error};
@@ -27,11 +28,12 @@ const QUEUE: usize = 4_096;
 /// The part of it that visitors leave to those who fetch and answer their messages.
 const LEFT_BY_VISITORS: usize = 512;
 
-/// The most writes that share a commit.
-const BATCH: usize = 256;
+/// How many writes share a commit: half of those that wait, within these bounds. If all of a crowd waited for
+/// one commit, nobody would come meanwhile to make up the next.
+const BATCH: RangeInclusive<usize> = 32..=256;
 
 /// How few writes are so few that those which come while they run still join them, such as the lease
-/// right behind a message. Of a crowd, half runs while the other half syncs.
+/// right behind a message.
 const ALONE: usize = 16;
 
 /// After so many commits the log is folded into the file, however short it is: one after another they write
@@ -256,6 +258,7 @@ fn write_until_closed(
     let mut txn = Txn::new(&connection);
     while is_open {
         let Some(Command::Run(first)) = queue.blocking_recv() else { break };
+        let others = (queue.len() / 2).clamp(*BATCH.start(), *BATCH.end());
         let mut come = || match queue.try_recv().ok()? {
             Command::Run(job) => Some(job),
             Command::Close => {
@@ -264,7 +267,7 @@ fn write_until_closed(
             }
         };
         let mut jobs = vec![first];
-        jobs.extend(iter::from_fn(&mut come).take(BATCH - 1));
+        jobs.extend(iter::from_fn(&mut come).take(others));
         let done = run_jobs(&mut txn, &mut jobs, &mut come);
         if done.as_ref().is_err_and(is_locked) {
             // Whoever has queued up meanwhile waited for the lock as well: nobody waits for it twice.
@@ -329,10 +332,23 @@ fn run_jobs(
     jobs: &mut Vec<Box<dyn Job>>,
     come: &mut impl FnMut() -> Option<Box<dyn Job>>,
 ) -> rusqlite::Result<Changes> {
+    txn.statements.get("BEGIN IMMEDIATE")?.execute([])?;
+    let committed = run_begun(txn, jobs, come);
+    if committed.is_err() && !txn.conn.is_autocommit() {
+        // If it stays open, the next cannot begin, and says so.
+        let _ = txn.statements.get("ROLLBACK")?.execute([]);
+    }
+    committed
+}
+
+fn run_begun(
+    txn: &mut Txn<'_>,
+    jobs: &mut Vec<Box<dyn Job>>,
+    come: &mut impl FnMut() -> Option<Box<dyn Job>>,
+) -> rusqlite::Result<Changes> {
     let mut changes = Changes::default();
     txn.forget();
     txn.sites_use.clear();
-    let transaction = Transaction::new_unchecked(txn.conn, TransactionBehavior::Immediate)?;
     let mut next = 0;
     loop {
         if next == jobs.len() && next < ALONE {
@@ -340,23 +356,23 @@ fn run_jobs(
         }
         let Some(job) = jobs.get_mut(next) else { break };
         next += 1;
-        let before = transaction.total_changes();
+        let before = txn.conn.total_changes();
         let done = job.run(txn);
         // A full disk rolls everything back by itself; what follows must not run outside.
-        if transaction.is_autocommit() {
+        if txn.conn.is_autocommit() {
             return Err(aborted("the database rolled the transaction back"));
         }
         if done {
             txn.keep(&mut changes);
-        } else if transaction.total_changes() - before != txn.undone {
+        } else if txn.conn.total_changes() - before != txn.undone {
             return Err(aborted("a write failed halfway"));
         } else {
             txn.forget();
         }
     }
-    quota::note(&transaction, &txn.sites_use)?;
+    quota::note(&mut txn.statements, &txn.sites_use)?;
     fault::point("relay: written, not committed");
-    transaction.commit()?;
+    txn.statements.get("COMMIT")?.execute([])?;
     fault::point("relay: committed, nobody told");
     Ok(changes)
 }
