@@ -101,7 +101,8 @@ fn lease_batch(
         ":max_attempts": due.max_attempts,
         ":limit": limit,
     };
-    let found = inbox::find(txn.conn, &sql, parameters)?;
+    let mut query = txn.conn.prepare_cached(&sql)?;
+    let found = inbox::find(&mut query, parameters)?;
     let leased = inbox::take(txn, found, "batch-", lease, now)?;
     Ok(Paged { rows: leased.into_iter().map(|leased| leased.message).collect(), total })
 }
@@ -133,7 +134,8 @@ fn look(conn: &Connection, due: Due, page: Page, now: Now) -> Result<Vec<OpenMes
 }
 
 fn answer(txn: &mut Txn<'_>, mut reply: NewReply, now: Now) -> Result<MessageId, StoreError> {
-    let session = rows::session_key(txn.conn, Some(reply.site), &reply.session)?;
+    let latest = Latest::of_named(&mut txn.statements, reply.site, &reply.session)?;
+    let session = latest.session();
     let named = reply.answers;
     reply.answers =
         named.map_or_else(|| oldest_leased(txn.conn, session), |named| Ok(Some(named)))?;
@@ -153,8 +155,7 @@ fn answer(txn: &mut Txn<'_>, mut reply: NewReply, now: Now) -> Result<MessageId,
             }
         }
     }
-    let latest = Latest::of(txn.conn, session)?;
-    let id = outbox::insert(txn.conn, session, latest, &reply, now)?;
+    let id = outbox::insert(txn, latest, &reply, now)?;
     txn.changes.stored(session);
     Ok(id)
 }

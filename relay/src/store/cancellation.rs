@@ -62,7 +62,7 @@ pub(super) fn stop(
     let reply = (session, role, written, message.0, now.wall_ms);
     let id = MessageId(txn.statements.get(sql)?.insert(reply)?);
     let latest = Latest::of(txn.conn, session)?.with(txn.conn, None, id)?;
-    outbox::count_reply(txn.conn, session, &latest, now)?;
+    outbox::count_reply(&mut txn.statements, &latest, now)?;
     txn.changes.stored(session);
     Ok(())
 }

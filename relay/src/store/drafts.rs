@@ -152,7 +152,7 @@ impl Drafts {
         lease: LeaseId,
         now: Now,
     ) -> Result<(), StoreError> {
-        let open = inbox::find_open(txn.conn, message, Some(&lease), now)?;
+        let open = inbox::find_open(txn, message, Some(&lease), now)?;
         if !open.is_leased(now) {
             return Err(StoreError::StaleLease);
         }

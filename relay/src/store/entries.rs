@@ -7,11 +7,12 @@
 
 use std::sync::LazyLock;
 
-use postern_shared::{Cursor, FileId, MessageId};
+use postern_shared::{Cursor, FileId, MessageId, SessionId};
 use rusqlite::types::FromSqlError;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{IdempotencyKey, SessionKey, StoreError, uploads};
+use super::statements::Statements;
+use super::{IdempotencyKey, SessionKey, SiteKey, StoreError, uploads};
 
 /// How many entries a row holds.
 const ENTRIES: usize = 32;
@@ -35,6 +36,20 @@ pub(super) struct Latest {
 pub(super) const LATEST: &str = "session.entries, session.keys, session.chapters";
 
 impl Latest {
+    /// Of the session of this name, if it is one of the site.
+    pub(super) fn of_named(
+        statements: &mut Statements<'_>,
+        site: SiteKey,
+        id: &SessionId,
+    ) -> Result<Self, StoreError> {
+        static SQL: LazyLock<String> = LazyLock::new(|| {
+            format!("SELECT id, {LATEST} FROM session WHERE public_id = ?1 AND site = ?2")
+        });
+        let read = |row: &Row<'_>| Self::read(row.get(0)?, row, 1);
+        let latest = statements.get(&SQL)?.query_row((id.as_str(), site), read);
+        latest.optional()?.ok_or(StoreError::UnknownSession)
+    }
+
     /// Of a session.
     pub(super) fn of(conn: &Connection, session: SessionKey) -> Result<Self, StoreError> {
         static SQL: LazyLock<String> =
@@ -51,6 +66,10 @@ impl Latest {
     ) -> rusqlite::Result<Self> {
         let (entries, keys) = (row.get(column)?, row.get(column + 1)?);
         Ok(Self { session, entries, keys, chapters: row.get(column + 2)? })
+    }
+
+    pub(super) fn session(&self) -> SessionKey {
+        self.session
     }
 
     /// The entry that came with this key before; an error unless it has these files, and `is_same` says

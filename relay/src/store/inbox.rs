@@ -6,10 +6,11 @@ use std::time::Duration;
 use postern_shared::visitor::{MessageState, Role};
 use postern_shared::{LeaseId, MessageId, Timestamp};
 use rusqlite::types::FromSqlError;
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, named_params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, ToSql, named_params};
 
 use super::drafts::Drafts;
 use super::rows::{FILES, JOIN_VISITOR, VISITOR};
+use super::statements::Statements;
 use super::writer::Txn;
 use super::{Now, OpenMessage, Page, Paged, SessionKey, SiteKey, Step, Store, StoreError, Waiting};
 use super::{cancellation, entries, rows};
@@ -139,7 +140,10 @@ impl Store {
         now: Now,
     ) -> Result<bool, StoreError> {
         self.readers
-            .run(move |conn| Ok(find_open(conn, message, Some(&lease_id), now)?.cancelled))
+            .run(move |conn| {
+                let found = conn.prepare_cached(FIND_OPEN)?.query_row([message.0], open);
+                Ok(under_lease(conn, message, found, Some(&lease_id), now)?.cancelled)
+            })
             .await
     }
 
@@ -239,21 +243,33 @@ pub(super) fn dequeue(
     Ok(true)
 }
 
+const FIND_OPEN: &str =
+    "SELECT inbox.session, site, attempts, lease_id, visible_at, cancelled FROM message
+     JOIN inbox ON inbox.session = message.session AND inbox.message = message.id
+     WHERE message.id = ?1";
+
 /// The open message, when `lease` is the one it is under, or, without one, when it is under any.
 ///
 /// A lease that has run out still counts until the message is leased again: the answer is there,
 /// and asking the agent once more would gain nothing.
 pub(super) fn find_open(
-    conn: &Connection,
+    txn: &mut Txn<'_>,
     message: MessageId,
     lease: Option<&LeaseId>,
     now: Now,
 ) -> Result<Open, StoreError> {
-    let sql = "SELECT inbox.session, site, attempts, lease_id, visible_at, cancelled FROM message
-               JOIN inbox ON inbox.session = message.session AND inbox.message = message.id
-               WHERE message.id = ?1";
-    let open = conn.prepare_cached(sql)?.query_row([message.0], open).optional()?;
-    let Some(open) = open else {
+    let found = txn.statements.get(FIND_OPEN)?.query_row([message.0], open);
+    under_lease(txn.conn, message, found, lease, now)
+}
+
+fn under_lease(
+    conn: &Connection,
+    message: MessageId,
+    found: rusqlite::Result<Open>,
+    lease: Option<&LeaseId>,
+    now: Now,
+) -> Result<Open, StoreError> {
+    let Some(open) = found.optional()? else {
         return Err(why_not_open(conn, message)?);
     };
     match (lease, &open.lease) {
@@ -346,21 +362,16 @@ fn lease_visible(
         ":now": now.steady_ms,
         ":limit": limit,
     };
-    let found = find(txn.conn, &SQL, parameters)?;
+    let found = find(txn.statements.get(&SQL)?, parameters)?;
     take(txn, found, "", lasts, now)
 }
 
-/// The `session` and `message` of the rows that a query names.
+/// The rows of a query, each a session and one of its messages.
 pub(super) fn find(
-    conn: &Connection,
-    sql: &str,
+    query: &mut Statement<'_>,
     parameters: &[(&str, &dyn ToSql)],
-) -> Result<Vec<(SessionKey, MessageId)>, StoreError> {
-    let found = conn
-        .prepare_cached(sql)?
-        .query_map(parameters, |row| Ok((row.get("session")?, MessageId(row.get("message")?))))?
-        .collect::<rusqlite::Result<_>>()?;
-    Ok(found)
+) -> rusqlite::Result<Vec<(SessionKey, MessageId)>> {
+    query.query_map(parameters, |row| Ok((row.get(0)?, MessageId(row.get(1)?))))?.collect()
 }
 
 /// Leases these messages, each under an id that begins so; returns them in their order. One that cannot be
@@ -377,7 +388,7 @@ pub(super) fn take(
                WHERE session = ?1 AND message = ?2";
     let (until, hidden_ms) = (after(now, lease), millis(lease));
     let read = |(session, id): (SessionKey, MessageId)| {
-        let mut message = read_open(txn.conn, id)?;
+        let mut message = read_open(&mut txn.statements, id)?;
         message.attempts += 1;
         Ok((session, Leased { message, lease: fresh_lease(id_prefix)? }))
     };
@@ -409,7 +420,7 @@ static OPEN_MESSAGE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-fn read_open(conn: &Connection, message: MessageId) -> Result<OpenMessage, StoreError> {
+fn read_open(statements: &mut Statements<'_>, message: MessageId) -> rusqlite::Result<OpenMessage> {
     static SQL: LazyLock<String> = LazyLock::new(|| {
         format!(
             "SELECT {} FROM message
@@ -419,7 +430,7 @@ fn read_open(conn: &Connection, message: MessageId) -> Result<OpenMessage, Store
             *OPEN_MESSAGE
         )
     });
-    Ok(conn.prepare_cached(&SQL)?.query_row([message.0], open_message)?)
+    statements.get(&SQL)?.query_row([message.0], open_message)
 }
 
 fn open_message(row: &Row<'_>) -> rusqlite::Result<OpenMessage> {
@@ -444,7 +455,7 @@ fn keep(
     lease: Duration,
     now: Now,
 ) -> Result<Kept, StoreError> {
-    let open = find_open(txn.conn, message, Some(lease_id), now)?;
+    let open = find_open(txn, message, Some(lease_id), now)?;
     let sql = "UPDATE inbox SET visible_at = ?3, hidden_ms = ?4
                WHERE session = ?1 AND message = ?2";
     let until = after(now, lease);
@@ -466,7 +477,7 @@ fn give_back(
     max_attempts: u32,
     now: Now,
 ) -> Result<bool, StoreError> {
-    let open = find_open(txn.conn, message, Some(lease_id), now)?;
+    let open = find_open(txn, message, Some(lease_id), now)?;
     if open.cancelled {
         cancellation::stop(txn, (open.site, open.session, message), &drafts.text(message), now)?;
         return Ok(false);

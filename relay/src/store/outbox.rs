@@ -5,10 +5,10 @@ use postern_shared::{FileId, LeaseId, MessageId, SessionId, Timestamp};
 use rusqlite::{Connection, named_params};
 
 use super::entries::Latest;
+use super::statements::Statements;
 use super::writer::Txn;
 use super::{
-    Entry, IdempotencyKey, Now, SessionKey, SiteKey, Step, Store, StoreError, inbox, rows,
-    timestamp, uploads,
+    Entry, IdempotencyKey, Now, SiteKey, Step, Store, StoreError, inbox, rows, timestamp, uploads,
 };
 
 /// A reply on its way in.
@@ -58,20 +58,20 @@ impl Store {
 }
 
 fn post(txn: &mut Txn<'_>, reply: &NewReply, now: Now) -> Result<MessageId, StoreError> {
-    let session = rows::session_key(txn.conn, Some(reply.site), &reply.session)?;
-    let latest = Latest::of(txn.conn, session)?;
+    let latest = Latest::of_named(&mut txn.statements, reply.site, &reply.session)?;
+    let session = latest.session();
     if let Some(earlier) = find_repeat(txn.conn, &latest, reply)? {
         return Ok(earlier);
     }
     let mut answers_all = false;
     if let Some(message) = reply.answers {
-        let open = inbox::find_open(txn.conn, message, reply.lease.as_ref(), now)?;
+        let open = inbox::find_open(txn, message, reply.lease.as_ref(), now)?;
         if open.session != session {
             return Err(StoreError::ForeignMessage);
         }
         answers_all = !inbox::dequeue(txn, (open.site, session, message), now)?;
     }
-    let id = insert(txn.conn, session, latest, reply, now)?;
+    let id = insert(txn, latest, reply, now)?;
     let is_known = answers_all && reply.files.is_empty();
     txn.changes.stepped(session, is_known.then(|| last_answer(reply, id, now)));
     Ok(id)
@@ -110,29 +110,30 @@ fn find_repeat(
 
 /// Stores a reply and counts it.
 pub(super) fn insert(
-    conn: &Connection,
-    session: SessionKey,
+    txn: &mut Txn<'_>,
     latest: Latest,
     reply: &NewReply,
     now: Now,
 ) -> Result<MessageId, StoreError> {
+    let session = latest.session();
     let sql =
         "INSERT INTO message (session, role, text, answers, at, sent_at, idempotency, stopped,
                               quick_replies)
-         VALUES (:session, :role, :text, :answers, :now, :sent_at, :key, :stopped, :quick_replies)";
-    let id = MessageId(conn.prepare_cached(sql)?.insert(named_params! {
-        ":session": session,
-        ":role": rows::role_number(Role::Agent),
-        ":text": reply.text,
-        ":answers": reply.answers.map(|id| id.0),
-        ":now": now.wall_ms,
-        ":sent_at": reply.sent_at.map(Timestamp::as_millisecond),
-        ":key": reply.idempotency,
-        ":stopped": reply.stopped,
-        ":quick_replies": quick_replies_text(reply),
-    })?);
-    uploads::attach(conn, session, id, Role::Agent, &reply.files)?;
-    count_reply(conn, session, &latest.with(conn, reply.idempotency, id)?, now)?;
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let id = MessageId(txn.statements.get(sql)?.insert((
+        session,
+        rows::role_number(Role::Agent),
+        &reply.text,
+        reply.answers.map(|id| id.0),
+        now.wall_ms,
+        reply.sent_at.map(Timestamp::as_millisecond),
+        reply.idempotency,
+        reply.stopped,
+        quick_replies_text(reply),
+    ))?);
+    uploads::attach(txn.conn, session, id, Role::Agent, &reply.files)?;
+    let latest = latest.with(txn.conn, reply.idempotency, id)?;
+    count_reply(&mut txn.statements, &latest, now)?;
     Ok(id)
 }
 
@@ -144,8 +145,7 @@ fn quick_replies_text(reply: &NewReply) -> Option<String> {
 
 /// Counts a reply that was stored in a session, of which this is known from now on.
 pub(super) fn count_reply(
-    conn: &Connection,
-    session: SessionKey,
+    statements: &mut Statements<'_>,
     latest: &Latest,
     now: Now,
 ) -> Result<(), StoreError> {
@@ -153,6 +153,7 @@ pub(super) fn count_reply(
                    entries = ?3, keys = ?4, chapters = ?5
                WHERE id = ?1";
     let (entries, keys, chapters) = latest.columns();
-    conn.prepare_cached(sql)?.execute((session, now.wall_ms, entries, keys, chapters))?;
+    let row = (latest.session(), now.wall_ms, entries, keys, chapters);
+    statements.get(sql)?.execute(row)?;
     Ok(())
 }
