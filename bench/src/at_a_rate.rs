@@ -27,7 +27,8 @@ pub(crate) async fn measure(
     highest: f64,
 ) -> Result<()> {
     let (mut half, mut twice, mut commits) = (Vec::new(), Vec::new(), Vec::new());
-    let length = bench.plan.length;
+    // Long enough for its hundredth part to be more than one stall.
+    let length = bench.plan.length * 2;
     for _ in 0..bench.plan.rounds {
         let rate = Arrivals::PerSecond(highest / 2.0);
         half.push(accept::run(relay.address, BUSIEST, rate, length).await?);

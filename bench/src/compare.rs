@@ -8,7 +8,7 @@ use anyhow::Result;
 
 use crate::accept;
 use crate::bench::{copy_to_disk, folder};
-use crate::line::Line;
+use crate::line::{Line, ratios};
 use crate::processes::{self, Server};
 use crate::report::Report;
 use crate::stored;
@@ -52,7 +52,7 @@ pub(crate) async fn run(relays: &[PathBuf], terms: Terms, out: &Path) -> Result<
     let mut report = Report::default();
     let Some(first) = contestants.first() else { return Ok(()) };
     for Contestant { name, per_second, cpu_us, .. } in &contestants {
-        let times = |what, own, first| Line::new(what, name, "×", beside(own, first));
+        let times = |what, own, first| Line::new(what, name, "×", ratios(own, first));
         report.add(Line::new("accepted", name, "/s", per_second.clone()));
         report.add(times("accepted, beside the first", per_second, &first.per_second));
         report.add(Line::new("relay's processor time each", name, "µs", cpu_us.clone()));
@@ -68,9 +68,4 @@ impl Contestant {
         self.cpu_us.push(cpu_us);
         Ok(())
     }
-}
-
-/// How each turn compares with the first contestant's of the same round.
-fn beside(own: &[f64], first: &[f64]) -> Vec<f64> {
-    own.iter().zip(first).map(|(own, first)| own / first).collect()
 }

@@ -7,7 +7,7 @@ use hdrhistogram::Histogram;
 
 use crate::bench::{Bench, Size};
 use crate::chart::{Chart, Curve};
-use crate::line::{Figure, Line, grouped};
+use crate::line::{Figure, Line, grouped, ratios};
 use crate::outcome::ms;
 use crate::processes::Server;
 use crate::single_calls::{SingleCalls, TURNS, index_of_waiting};
@@ -22,6 +22,8 @@ const SMALLEST: &str = "the smallest database";
 #[derive(Default)]
 pub(crate) struct Growth {
     smallest: BTreeMap<String, f64>,
+    /// Rates with the least stored, round by round.
+    smallest_rates: BTreeMap<String, Vec<f64>>,
     rates: Speeds,
     times: Speeds,
 }
@@ -30,20 +32,17 @@ pub(crate) struct Growth {
 type Speeds = Vec<(String, Vec<f64>)>;
 
 impl Growth {
-    /// Notes a rate; a line is added when there is something to compare it with.
-    pub(crate) fn rate(&mut self, bench: &mut Bench, name: String, stored: u64, rate: Figure) {
-        let first = *self.smallest.entry(name.clone()).or_insert(rate.median);
+    /// Notes a rate, round by round; a line is added when there is something to compare it with.
+    pub(crate) fn rate(&mut self, bench: &mut Bench, name: String, stored: u64, rate: Vec<f64>) {
         let speeds = speeds_of(&mut self.rates, &name);
+        let when = format!("{name}, {} stored", grouped(stored));
+        let first = self.smallest_rates.entry(name).or_insert_with(|| rate.clone());
+        let share = Figure::from(ratios(&rate, first)).median;
         if !speeds.is_empty() {
-            let line = Line::new(
-                "accepted, as it grows",
-                format!("{name}, {} stored", grouped(stored)),
-                "/s",
-                rate,
-            );
-            bench.report.add(line.beside(first, SMALLEST).at_least(FEWER));
+            let line = Line::new("accepted, as it grows", when, "/s", rate.clone());
+            bench.report.add(line.by_rounds(&rate, first, SMALLEST).at_least(FEWER));
         }
-        speeds.push(rate.median / first);
+        speeds.push(share);
     }
 
     fn time(&mut self, bench: &mut Bench, name: &str, stored: u64, took: &Histogram<u64>) {

@@ -85,6 +85,13 @@ impl Line {
         self
     }
 
+    /// Compares what it came to in each round with another in the same: the median of these ratios stays what
+    /// it is while a machine slows down and recovers.
+    pub(crate) fn by_rounds(mut self, own: &[f64], other: &[f64], to: impl Into<String>) -> Self {
+        self.ratio = Some(Ratio { value: Figure::from(ratios(own, other)).median, to: to.into() });
+        self
+    }
+
     pub(crate) fn at_least(mut self, least: f64) -> Self {
         self.target = Some(Target::AtLeast(least));
         self
@@ -103,6 +110,11 @@ impl Line {
             Target::AtMost(most) => value <= most,
         })
     }
+}
+
+/// How each round compares with another's.
+pub(crate) fn ratios(own: &[f64], other: &[f64]) -> Vec<f64> {
+    own.iter().zip(other).map(|(own, other)| own / other).collect()
 }
 
 /// A large number for people: 10,000.

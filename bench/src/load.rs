@@ -19,7 +19,8 @@ pub(crate) enum Arrivals {
     Closed,
     /// So many in a second, at even distances, over all connections.
     PerSecond(f64),
-    /// The same, but what could not be sent before the end is not sent at all.
+    /// The same, but what could not be sent before the end is not sent at all, and a call counts from its
+    /// sending: what is late is the load.
     Flood(f64),
 }
 
@@ -40,25 +41,25 @@ impl Load {
         Ok(Arc::new(Self { from, until, arrivals, next: AtomicU64::new(0), outcome }))
     }
 
-    /// Waits until a caller's next call is due; `None` when the time is over.
+    /// Waits until a caller's next call is due, and tells from when it counts; `None` when the time is over.
     pub(crate) async fn next(&self) -> Option<Instant> {
-        let due = self.due();
-        let is_late = matches!(self.arrivals, Arrivals::Flood(_)) && Instant::now() >= self.until;
-        if due >= self.until || is_late {
+        let (due, now) = (self.due(), Instant::now());
+        let is_flood = matches!(self.arrivals, Arrivals::Flood(_));
+        if due >= self.until || (is_flood && now >= self.until) {
             return None;
         }
-        if due > Instant::now() {
+        if due > now {
             time::sleep_until(due.into()).await;
         }
-        Some(due)
+        Some(if is_flood { due.max(now) } else { due })
     }
 
-    pub(crate) fn accepted(&self, due: Instant) {
-        record(&mut self.outcome().latencies, due.elapsed());
+    pub(crate) fn accepted(&self, from: Instant) {
+        record(&mut self.outcome().latencies, from.elapsed());
     }
 
-    fn refused(&self, sent: Instant) {
-        record(&mut self.outcome().refusals, sent.elapsed());
+    fn refused(&self, from: Instant) {
+        record(&mut self.outcome().refusals, from.elapsed());
     }
 
     /// What it came to, once all callers are done.
@@ -130,14 +131,13 @@ async fn call(
 ) -> Result<()> {
     let mut buffer = Vec::with_capacity(1_024);
     for call in 0.. {
-        let Some(due) = load.next().await else { break };
+        let Some(from) = load.next().await else { break };
         buffer.clear();
         request(number, call, &mut buffer);
-        let sent = Instant::now();
         let answer = connection.call(&buffer).await.context("no answer")?;
         match answer.status {
-            200 => load.accepted(due),
-            503 => load.refused(sent),
+            200 => load.accepted(from),
+            503 => load.refused(from),
             status => anyhow::bail!("{status}: {}", String::from_utf8_lossy(answer.body)),
         }
     }

@@ -63,11 +63,11 @@ struct Cli {
     only: Option<Vec<Topic>>,
 
     /// How often each figure is measured
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 7)]
     rounds: u32,
 
     /// How long each measurement takes, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.25)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
     length: f64,
 
     /// How many event streams are opened, in turn; as many as the limit of open files allows

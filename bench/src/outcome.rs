@@ -9,7 +9,7 @@ use hdrhistogram::Histogram;
 pub(crate) struct Outcome {
     /// Of what was accepted; in a load at a rate, from the moment at which the call was due.
     pub(crate) latencies: Histogram<u64>,
-    /// Of what was refused with 503, from its sending.
+    /// Of what was refused with 503.
     pub(crate) refusals: Histogram<u64>,
     pub(crate) took: Duration,
 }

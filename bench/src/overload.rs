@@ -26,7 +26,7 @@ const CROWD: u32 = 3_500;
 
 /// What is to be kept of the highest rate, and how long an answer may take, in milliseconds.
 const KEPT: f64 = 0.9;
-const ACCEPT_MS: f64 = 1_000.0;
+const ACCEPT_MS: f64 = 500.0;
 const REFUSE_MS: f64 = 100.0;
 
 /// The conversation of whoever writes alone, before and after.
@@ -38,79 +38,136 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// So many messages in a row that are as fast as before are no accident.
 const WELL: usize = 10;
 
+/// What it came to, round by round.
+#[derive(Default)]
+struct Rounds {
+    highest: Vec<f64>,
+    crowd: Vec<f64>,
+    sent: Vec<f64>,
+    accepted: Vec<f64>,
+    accept_p99: Vec<f64>,
+    refused: Vec<f64>,
+    /// Of the rounds in which any was.
+    refuse_p50: Vec<f64>,
+    refuse_p99: Vec<f64>,
+    cpu_us: Vec<f64>,
+    recovery: Vec<f64>,
+}
+
+/// The highest rate comes over so many connections.
 pub(crate) async fn measure(
     bench: &mut Bench,
     relay: &Server,
     db: &Path,
-    highest: f64,
+    busiest: u32,
 ) -> Result<()> {
     let rows = count(db)?;
-    let before = lone_messages(relay.address, "before").await?;
-    let length = bench.plan.length * 2;
-    let crowd = accept::run(relay.address, CROWD, Arrivals::Closed, length).await?;
-    let flood = Arrivals::Flood(2.0 * highest);
-    let connections = load::open(relay.address, CONNECTIONS).await?;
-    let busy = relay.process.busy()?;
-    let (outcome, recovery) = tokio::try_join!(
-        accept::run_over(connections, flood, length),
-        recover(relay, length, 2.0 * ms(&before, 0.5)),
-    )?;
-    let busy = relay.process.busy()?.saturating_sub(busy);
-    let (waited, after) = recovery;
-    let answered = before.len() + crowd.accepted() + outcome.accepted() + after;
-    tell(bench, &outcome, (highest, crowd.per_second()), waited);
-    let each = busy.as_secs_f64() * 1e6 / (outcome.accepted() + outcome.refusals.len()) as f64;
-    bench.report.add(Line::new("relay's processor time each", "overload", "µs", each));
+    let before = lone_messages(relay.address).await?;
+    let usual_ms = 2.0 * ms(&before, 0.5);
+    let (mut rounds, mut answered) = (Rounds::default(), before.len());
+    for round in 0..bench.plan.rounds {
+        let length = bench.plan.length * 2;
+        let highest = accept::run(relay.address, busiest, Arrivals::Closed, length).await?;
+        let crowd = accept::run(relay.address, CROWD, Arrivals::Closed, length).await?;
+        let flood = Arrivals::Flood(2.0 * highest.per_second());
+        let connections = load::open(relay.address, CONNECTIONS).await?;
+        let busy = relay.process.busy()?;
+        let (outcome, recovery) = tokio::try_join!(
+            accept::run_over(connections, flood, length),
+            recover(relay, length, usual_ms, round),
+        )?;
+        let busy = relay.process.busy()?.saturating_sub(busy);
+        let (waited, after) = recovery;
+        answered += highest.accepted() + crowd.accepted() + outcome.accepted() + after;
+        rounds.highest.push(highest.per_second());
+        rounds.crowd.push(crowd.per_second());
+        rounds.note(&outcome, busy, waited);
+    }
+    rounds.tell(bench);
     let lost = (answered as f64) - (count(db)? - rows) as f64;
     let line = Line::new("accepted, not stored", "overload", "", lost);
     bench.report.add(line.at_most(0.0));
     Ok(())
 }
 
-fn tell(bench: &mut Bench, outcome: &Outcome, (highest, crowd): (f64, f64), waited: Duration) {
-    let when = format!("twice the highest rate, {} connections", grouped(CONNECTIONS.into()));
-    let (seconds, refused) = (outcome.took.as_secs_f64(), outcome.refusals.len());
-    let sent = (outcome.accepted() + refused) as f64 / seconds;
-    let to = "the highest rate";
-    let accepted = Line::new("accepted", &when, "/s", outcome.per_second());
-    bench.report.add(Line::new("sent", &when, "/s", sent).beside(highest, to));
-    bench.report.add(accepted.beside(highest, to).at_least(KEPT));
-    let waiting = format!("{} connections, each on and on", grouped(CROWD.into()));
-    bench.report.add(Line::new("accepted", &waiting, "/s", crowd).beside(highest, to));
-    let beside = outcome.per_second() / crowd;
-    let what = "accepted, beside those that wait";
-    bench.report.add(Line::new(what, &when, "×", beside).at_least(KEPT));
-    bench.report.add(Line::new("accept p99", &when, "ms", outcome.ms(0.99)).at_most(ACCEPT_MS));
-    bench.report.add(Line::new("refused", &when, "/s", refused as f64 / seconds));
-    if refused > 0 {
-        let [p50, p99] = [0.5, 0.99].map(|quantile| ms(&outcome.refusals, quantile));
-        bench.report.add(Line::new("refuse p50", &when, "ms", p50));
-        bench.report.add(Line::new("refuse p99", &when, "ms", p99).at_most(REFUSE_MS));
+impl Rounds {
+    fn note(&mut self, outcome: &Outcome, busy: Duration, waited: Duration) {
+        let seconds = outcome.took.as_secs_f64();
+        let refused = outcome.refusals.len();
+        let sent = (outcome.accepted() + refused) as f64;
+        self.sent.push(sent / seconds);
+        self.accepted.push(outcome.per_second());
+        self.accept_p99.push(outcome.ms(0.99));
+        self.refused.push(refused as f64 / seconds);
+        if refused > 0 {
+            self.refuse_p50.push(ms(&outcome.refusals, 0.5));
+            self.refuse_p99.push(ms(&outcome.refusals, 0.99));
+        }
+        self.cpu_us.push(busy.as_secs_f64() * 1e6 / sent);
+        self.recovery.push(waited.as_secs_f64());
     }
-    let what = "until a lone message is as before";
-    bench.report.add(Line::new(what, "after it", "s", waited.as_secs_f64()).at_most(1.0));
+
+    fn tell(self, bench: &mut Bench) {
+        let overload =
+            format!("twice the highest rate, {} connections", grouped(CONNECTIONS.into()));
+        let waiting = format!("{} connections, each on and on", grouped(CROWD.into()));
+        let of_highest = |what, when, rate: Vec<f64>| {
+            Line::new(what, when, "/s", rate.clone()).by_rounds(
+                &rate,
+                &self.highest,
+                "the highest rate",
+            )
+        };
+        let accepted = of_highest("accepted", &overload, self.accepted.clone());
+        let beside =
+            Line::new("accepted, beside those that wait", &overload, "/s", self.accepted.clone())
+                .by_rounds(&self.accepted, &self.crowd, "those that wait");
+        for line in [
+            of_highest("sent", &overload, self.sent),
+            accepted.at_least(KEPT),
+            of_highest("accepted", &waiting, self.crowd.clone()),
+            beside.at_least(KEPT),
+            Line::new("accept p99", &overload, "ms", self.accept_p99).at_most(ACCEPT_MS),
+            Line::new("refused", &overload, "/s", self.refused),
+            Line::new("relay's processor time each", &overload, "µs", self.cpu_us),
+            Line::new("until a lone message is as before", "after it", "s", self.recovery)
+                .at_most(1.0),
+        ] {
+            bench.report.add(line);
+        }
+        if !self.refuse_p50.is_empty() {
+            bench.report.add(Line::new("refuse p50", &overload, "ms", self.refuse_p50));
+            let line = Line::new("refuse p99", &overload, "ms", self.refuse_p99);
+            bench.report.add(line.at_most(REFUSE_MS));
+        }
+    }
 }
 
 /// Messages one after another, with nothing else going on.
-async fn lone_messages(relay: SocketAddr, name: &str) -> Result<Histogram<u64>> {
+async fn lone_messages(relay: SocketAddr) -> Result<Histogram<u64>> {
     let mut posts = Connection::open(relay).await?;
     let mut latencies = histogram()?;
     for number in 0..500 {
-        let took = post(&mut posts, &format!("{name}-{number:08}")).await?;
+        let took = post(&mut posts, &format!("before-{number:08}")).await?;
         record(&mut latencies, took.context("a lone message was refused")?);
     }
     Ok(latencies)
 }
 
 /// How long after the load's end messages are accepted as fast as before, and how many were meanwhile.
-async fn recover(relay: &Server, load: Duration, usual_ms: f64) -> Result<(Duration, u64)> {
+async fn recover(
+    relay: &Server,
+    load: Duration,
+    usual_ms: f64,
+    round: u32,
+) -> Result<(Duration, u64)> {
     time::sleep(load).await;
     let end = Instant::now();
     let mut posts = Connection::open(relay.address).await?;
     let (mut well, mut since, mut accepted) = (0, end, 0);
     while well < WELL && end.elapsed() < PATIENCE {
         let from = Instant::now();
-        let took = post(&mut posts, &format!("after-{accepted:08}")).await?;
+        let took = post(&mut posts, &format!("after-{round}-{accepted:08}")).await?;
         accepted += u64::from(took.is_some());
         let is_well = took.is_some_and(|took| took.as_secs_f64() * 1e3 <= usual_ms);
         since = if is_well && well == 0 { from } else { since };

@@ -57,11 +57,12 @@ async fn accept_and_grow(bench: &mut Bench) -> Result<()> {
     let mut growth = Growth::default();
     growth.measure(bench, &sizes).await?;
     let rates = rates::measure(bench, &sizes, &mut growth).await?;
-    if let (Some(smallest), Some(rates)) = (sizes.first(), rates.first()) {
+    let highest = rates.first().and_then(|rates| rates.highest(&bench.plan.connections));
+    if let (Some(smallest), Some((highest, busiest))) = (sizes.first(), highest) {
         let [db, raw] = bench.copies(smallest)?;
         let relay = Server::relay(&db)?;
-        at_a_rate::measure(bench, &relay, &raw, rates.highest()).await?;
-        overload::measure(bench, &relay, &db, rates.highest()).await?;
+        at_a_rate::measure(bench, &relay, &raw, highest).await?;
+        overload::measure(bench, &relay, &db, busiest).await?;
     }
     bench.report.draw(rates::chart(&bench.plan.connections, &stored, &rates));
     growth.charts(&stored).into_iter().for_each(|chart| bench.report.draw(chart));

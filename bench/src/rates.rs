@@ -46,9 +46,10 @@ pub(crate) struct Rates {
 }
 
 impl Rates {
-    /// The most that was accepted in a second.
-    pub(crate) fn highest(&self) -> f64 {
-        self.accepted.iter().copied().fold(0.0, f64::max)
+    /// The most that was accepted in a second, and over how many of these connections.
+    pub(crate) fn highest(&self, connections: &[u32]) -> Option<(f64, u32)> {
+        let rates = self.accepted.iter().copied().zip(connections.iter().copied());
+        rates.max_by(|(one, _), (other, _)| one.total_cmp(other))
     }
 }
 
@@ -72,10 +73,9 @@ pub(crate) async fn measure(
         let contestants = measure_all(bench, connections, sizes).await?;
         for (Contestant { stored, rounds, .. }, rates) in contestants.into_iter().zip(&mut all) {
             rates.prototypes.extend(rounds.prototype().map(|prototype| prototype.median));
-            let (accepted, limit) = rounds.tell(bench, stored, connections);
-            growth.rate(bench, over(connections), stored, accepted);
-            rates.accepted.push(accepted.median);
-            rates.limits.push(limit);
+            rates.accepted.push(Figure::from(rounds.accepted.clone()).median);
+            growth.rate(bench, over(connections), stored, rounds.accepted.clone());
+            rates.limits.push(rounds.tell(bench, stored, connections));
         }
     }
     Ok(all)
@@ -160,20 +160,20 @@ impl Rounds {
         (!self.prototype.is_empty()).then(|| self.prototype.clone().into())
     }
 
-    /// Adds the lines; returns what was accepted, and the lower limit.
-    fn tell(self, bench: &mut Bench, stored: u64, connections: u32) -> (Figure, f64) {
+    /// Adds the lines; returns the lower limit.
+    fn tell(self, bench: &mut Bench, stored: u64, connections: u32) -> f64 {
         let when = format!("{}, {} stored", over(connections), grouped(stored));
         let prototype = self.prototype();
         let (echo, commits) = (Figure::from(self.echo), Figure::from(self.commits));
-        let accepted = Figure::from(self.accepted);
         let limit = echo.median.min(commits.median);
+        let accepted = Figure::from(self.accepted.clone());
         let share = Line::new("accepted", &when, "/s", accepted).beside(limit, "the lower limit");
         let p50 = Line::new("accept p50", &when, "ms", self.p50);
         let commit = Figure::from(self.commit_ms).median;
         let is_alone = connections == 1;
         if let Some(prototype) = prototype {
             let beside = Line::new("accepted, beside a prototype", &when, "/s", accepted)
-                .beside(prototype.median, "a prototype");
+                .by_rounds(&self.accepted, &self.prototype, "a prototype");
             let is_busiest = connections == BUSIEST;
             bench.report.add(Line::new("prototype", &when, "/s", prototype));
             bench.report.add(if is_busiest { beside.at_least(OF_PROTOTYPE) } else { beside });
@@ -189,6 +189,6 @@ impl Rounds {
         ] {
             bench.report.add(line);
         }
-        (accepted, limit)
+        limit
     }
 }
