@@ -82,16 +82,10 @@ impl Connection {
     /// The next event. Each comes as a chunk of its own; what stands around it is skipped.
     pub(crate) async fn event(&mut self) -> io::Result<Event> {
         loop {
-            let end = self.buffer.windows(2).position(|pair| pair == b"\n\n");
-            let Some(end) = end else {
-                self.read_more().await?;
-                continue;
-            };
-            let event = read_event(&String::from_utf8_lossy(&self.buffer[..end]));
-            self.buffer.drain(..end + 2);
-            if let Some(event) = event {
+            if let Some(event) = take_event(&mut self.buffer) {
                 return Ok(event);
             }
+            self.read_more().await?;
         }
     }
 
@@ -139,6 +133,18 @@ fn read_head(buffer: &[u8]) -> io::Result<Option<Head>> {
     let length = response.headers.iter().find(|h| h.name.eq_ignore_ascii_case("content-length"));
     let body_len = length.and_then(|header| str::from_utf8(header.value).ok()?.parse().ok());
     Ok(Some(Head { status: response.code.unwrap_or_default(), body_at, body_len }))
+}
+
+/// Takes the first event that has come whole, and what stands before it.
+pub(crate) fn take_event(buffer: &mut Vec<u8>) -> Option<Event> {
+    loop {
+        let end = buffer.windows(2).position(|pair| pair == b"\n\n")?;
+        let event = read_event(&String::from_utf8_lossy(&buffer[..end]));
+        buffer.drain(..end + 2);
+        if event.is_some() {
+            return event;
+        }
+    }
 }
 
 /// `None` for a comment.

@@ -13,6 +13,7 @@ mod compare;
 mod footprint;
 mod growth;
 mod http;
+mod http2;
 mod instructions;
 mod limits;
 mod line;
@@ -70,7 +71,8 @@ struct Cli {
     #[arg(long, value_name = "SECONDS", default_value_t = 0.5)]
     length: f64,
 
-    /// How many event streams are opened, in turn; as many as the limit of open files allows
+    /// How many event streams are opened, in turn; more than the limit of open files allows share
+    /// connections by HTTP/2
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "10000,50000")]
     streams: Vec<u32>,
 

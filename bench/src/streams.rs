@@ -1,5 +1,6 @@
 //! Event streams: what many of them cost while nothing is said, and a message to one of them.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -13,9 +14,11 @@ use tokio::time;
 use crate::accept;
 use crate::bench::Bench;
 use crate::chart::{Chart, Curve};
-use crate::http::Connection;
+use crate::http::{Connection, Event};
+use crate::http2;
 use crate::line::{Line, grouped};
-use crate::outcome::{histogram, ms, record};
+use crate::load::Arrivals;
+use crate::outcome::{Outcome, histogram, ms, record};
 use crate::processes::Server;
 use crate::stored::{MESSAGE, SESSIONS};
 use crate::visitor::stream;
@@ -26,32 +29,69 @@ const IDLE: Duration = Duration::from_secs(25);
 /// What a process has open beside streams.
 const OTHER_FILES: u64 = 200;
 
+/// How many share a connection, by HTTP/2, when there are more than files may be open; as the relay lets them.
+const SHARING: usize = 64;
+
 /// How many open theirs at once.
 const AT_ONCE: u32 = 32;
 
 /// How many messages go to open streams, to one after another.
 const MESSAGES: u32 = 200;
 
-/// What an idle stream may cost.
+/// What flows while they are open: so many messages in a second, over so many connections, for so long.
+const TRAFFIC: u64 = 1_000;
+const WRITERS: u32 = 16;
+const TRAFFIC_TIME: Duration = Duration::from_secs(2);
+
+/// What an idle stream may cost of memory, and ten thousand of one core.
 const MOST_KIB: f64 = 12.0;
+const MOST_PERCENT: f64 = 1.0;
+
+/// An open stream: a connection, or a part of one.
+enum Stream {
+    Own(Connection),
+    Shared(http2::Events),
+}
+
+impl Stream {
+    async fn event(&mut self) -> Result<Event> {
+        match self {
+            Self::Own(connection) => Ok(connection.event().await?),
+            Self::Shared(events) => events.event().await,
+        }
+    }
+}
+
+/// So many streams, and whether they share connections.
+#[derive(Clone, Copy)]
+struct Crowd {
+    count: u32,
+    is_shared: bool,
+}
+
+impl fmt::Display for Crowd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} open streams", grouped(self.count.into()))?;
+        if self.is_shared { write!(f, ", {SHARING} to a connection") } else { Ok(()) }
+    }
+}
+
+/// How long messages took while streams were open.
+struct Latencies {
+    /// To the streams, one after another: from the call to the event.
+    to_stream: Histogram<u64>,
+    /// That came by themselves: from when each was due to its answer.
+    traffic: Outcome,
+}
 
 pub(crate) async fn measure(bench: &mut Bench) -> Result<()> {
     let most = open_files()?;
-    let alone = ms(&measure_few(bench).await?, 0.5);
+    let few = measure_few(bench).await?;
     let (mut at, mut kib) = (Vec::new(), Vec::new());
-    for wanted in bench.plan.streams.clone() {
-        let count = wanted.min(most);
-        let mut when = format!("{} open streams", grouped(count.into()));
-        if count < wanted {
-            when.push_str(&format!(
-                " ({} would be more than this system's open files)",
-                grouped(wanted.into())
-            ));
-        }
-        if !at.contains(&grouped(count.into())) {
-            kib.push(many(bench, count, &when, alone).await?);
-            at.push(grouped(count.into()));
-        }
+    for count in bench.plan.streams.clone() {
+        let crowd = Crowd { count, is_shared: count > most };
+        kib.push(many(bench, crowd, &few).await?);
+        at.push(grouped(count.into()));
     }
     let bound = Curve::bound("12 KiB", vec![MOST_KIB; at.len()]);
     bench.report.draw(Chart {
@@ -66,33 +106,43 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-/// A message to one of few streams, to compare with.
-async fn measure_few(bench: &Bench) -> Result<Histogram<u64>> {
+/// Messages while few streams are open, to compare with.
+async fn measure_few(bench: &Bench) -> Result<Latencies> {
     let relay = Server::relay(&bench.fresh("few-streams.db")?)?;
-    let mut few = open(&relay, MESSAGES).await?;
-    messages(&relay, &mut few).await
+    let mut few = open(&relay, Crowd { count: MESSAGES, is_shared: false }).await?;
+    talk(&relay, &mut few).await
 }
 
 /// Opens so many and watches the relay; returns its memory for each, in KiB.
-async fn many(bench: &mut Bench, count: u32, when: &str, alone: f64) -> Result<f64> {
+async fn many(bench: &mut Bench, crowd: Crowd, few: &Latencies) -> Result<f64> {
+    let Crowd { count, .. } = crowd;
     let relay = Server::relay(&bench.fresh(&format!("{count}-streams.db"))?)?;
     let before = relay.process.resident_bytes()?;
     let from = Instant::now();
-    let mut streams = open(&relay, count).await?;
+    let mut streams = open(&relay, crowd).await?;
     let opened = from.elapsed().as_secs_f64();
     let bytes = relay.process.resident_bytes()?.saturating_sub(before);
     let busy = relay.process.busy()?;
     time::sleep(IDLE).await;
     let busy = relay.process.busy()?.saturating_sub(busy).as_secs_f64() / IDLE.as_secs_f64();
-    let latencies = messages(&relay, &mut streams).await?;
+    let Latencies { to_stream, traffic } = talk(&relay, &mut streams).await?;
     let kib = bytes as f64 / 1_024.0 / f64::from(count);
+    let percent = busy * 100.0 * 10_000.0 / f64::from(count);
+    let (when, beside) = (crowd.to_string(), format!("with {MESSAGES} streams"));
+    let flowing = format!("{} a second, {when}", grouped(TRAFFIC));
     for line in [
-        Line::new("memory of a stream", when, "KiB", kib).at_most(MOST_KIB),
-        Line::new("time to open them", when, "s", opened),
-        Line::new("of one core, while nothing is said", when, "%", busy * 100.0).at_most(1.0),
-        Line::new("message to one of them p50", when, "ms", ms(&latencies, 0.5))
-            .beside(alone, format!("with {MESSAGES} streams")),
-        Line::new("message to one of them p99", when, "ms", ms(&latencies, 0.99)),
+        Line::new("memory of a stream", &when, "KiB", kib).at_most(MOST_KIB),
+        Line::new("time to open them", &when, "s", opened),
+        Line::new("of one core for each 10,000, while nothing is said", &when, "%", percent)
+            .at_most(MOST_PERCENT),
+        Line::new("message to one of them p50", &when, "ms", ms(&to_stream, 0.5))
+            .beside(ms(&few.to_stream, 0.5), &beside),
+        Line::new("message to one of them p99", &when, "ms", ms(&to_stream, 0.99)),
+        Line::new("accepted", &flowing, "/s", traffic.per_second()),
+        Line::new("accept p50", &flowing, "ms", traffic.ms(0.5))
+            .beside(few.traffic.ms(0.5), &beside),
+        Line::new("accept p99", &flowing, "ms", traffic.ms(0.99))
+            .beside(few.traffic.ms(0.99), &beside),
     ] {
         bench.report.add(line);
     }
@@ -100,16 +150,26 @@ async fn many(bench: &mut Bench, count: u32, when: &str, alone: f64) -> Result<f
 }
 
 /// Opens so many streams, each up to its first event.
-async fn open(relay: &Server, count: u32) -> Result<Vec<Connection>> {
-    let address = relay.address;
+async fn open(relay: &Server, crowd: Crowd) -> Result<Vec<Stream>> {
+    let (address, Crowd { count, is_shared }) = (relay.address, crowd);
     let mut openers = JoinSet::new();
     for first in 0..AT_ONCE.min(count) {
         openers.spawn(async move {
             let mut open = Vec::new();
-            for number in (first..count).step_by(AT_ONCE as usize) {
-                let mut events = stream(address, number, Cursor::default()).await?;
-                events.event().await?;
-                open.push((number, events));
+            let numbers: Vec<_> = (first..count).step_by(AT_ONCE as usize).collect();
+            for numbers in numbers.chunks(SHARING) {
+                let mut shared = None;
+                if is_shared {
+                    shared = Some(http2::Connection::open(address).await?);
+                }
+                for number in numbers.iter().copied() {
+                    let mut events = match &mut shared {
+                        Some(connection) => Stream::Shared(connection.listen(number).await?),
+                        None => Stream::Own(stream(address, number, Cursor::default()).await?),
+                    };
+                    events.event().await?;
+                    open.push((number, events));
+                }
             }
             anyhow::Ok(open)
         });
@@ -122,8 +182,14 @@ async fn open(relay: &Server, count: u32) -> Result<Vec<Connection>> {
     Ok(streams.into_iter().map(|(_, events)| events).collect())
 }
 
-/// How long messages take to streams all over the crowd: from the call to the event.
-async fn messages(relay: &Server, streams: &mut [Connection]) -> Result<Histogram<u64>> {
+/// Messages come by themselves, and then to streams all over the crowd, all of which are still open.
+async fn talk(relay: &Server, streams: &mut [Stream]) -> Result<Latencies> {
+    let arrivals = Arrivals::PerSecond(TRAFFIC as f64);
+    let traffic = accept::run(relay.address, WRITERS, arrivals, TRAFFIC_TIME).await?;
+    Ok(Latencies { to_stream: messages(relay, streams).await?, traffic })
+}
+
+async fn messages(relay: &Server, streams: &mut [Stream]) -> Result<Histogram<u64>> {
     let mut posts = Connection::open(relay.address).await?;
     let mut latencies = histogram()?;
     let step = streams.len() / MESSAGES as usize;
