@@ -91,7 +91,7 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<()> {
     for count in bench.plan.streams.clone() {
         let crowd = Crowd { count, is_shared: count > most };
         kib.push(many(bench, crowd, &few).await?);
-        at.push(grouped(count.into()));
+        at.push(grouped(count.into()) + if crowd.is_shared { " by HTTP/2" } else { "" });
     }
     let bound = Curve::bound("12 KiB", vec![MOST_KIB; at.len()]);
     bench.report.draw(Chart {
