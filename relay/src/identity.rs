@@ -30,6 +30,25 @@ pub struct VerifiedVisitor {
     pub email: Option<String>,
 }
 
+/// What a token has to say to be read at all.
+#[derive(Deserialize)]
+struct Claims {
+    #[serde(flatten)]
+    visitor: VerifiedVisitor,
+    /// Whether it names the site is seen to by `jsonwebtoken`, for which one of another shape is as good as none.
+    #[serde(default, rename = "aud")]
+    _aud: Option<Audience>,
+}
+
+/// One or several (RFC 7519 §4.1.3).
+#[derive(Deserialize)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "that it can be read is all that counts")]
+enum Audience {
+    One(String),
+    Several(Vec<String>),
+}
+
 /// Why a token does not say who a visitor is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
@@ -42,8 +61,11 @@ pub enum IdentityError {
     /// Signed by nobody known here, for another site, or no token at all.
     #[error("it is not signed for this site")]
     NotOurs,
-    /// A claim is missing or too long.
-    #[error("sub must have 1 to 255 characters, name and email at most 255, and exp must be there")]
+    /// A claim is missing, too long, or of another type.
+    #[error(
+        "sub must have 1 to 255 characters, name and email at most 255, exp must be there, \
+         and aud be a text or a list of texts"
+    )]
     BadClaims,
 }
 
@@ -99,8 +121,8 @@ impl IdentityKeys {
         let mut reason =
             if self.0.is_empty() { IdentityError::NoKeys } else { IdentityError::NotOurs };
         for key in &self.0 {
-            match jsonwebtoken::decode(token, &key.key, &key.validation(site)) {
-                Ok(token) => return check(token.claims),
+            match jsonwebtoken::decode::<Claims>(token, &key.key, &key.validation(site)) {
+                Ok(token) => return check(token.claims.visitor),
                 Err(error) => reason = meaning(error.kind()).unwrap_or(reason),
             }
         }

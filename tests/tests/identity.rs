@@ -206,6 +206,7 @@ async fn what_is_not_signed_for_the_site_is_refused() {
         ("of nobody", with("sub", json!("")), "sub must have"),
         ("too long", with("sub", json!(long)), "sub must have"),
         ("of another type", with("email", json!(7)), "sub must have"),
+        ("for a number", with("aud", json!(["club", 7])), "and aud be a text"),
     ];
     for (what, identity, sentence) in refused {
         let body = json!({ "message": "hi", "identity": identity });
