@@ -33,14 +33,14 @@ type Speeds = Vec<(String, Vec<f64>)>;
 
 impl Growth {
     /// Notes a rate, round by round; a line is added when there is something to compare it with.
-    pub(crate) fn rate(&mut self, bench: &mut Bench, name: String, stored: u64, rate: Vec<f64>) {
+    pub(crate) fn rate(&mut self, bench: &mut Bench, name: String, stored: u64, rate: &[f64]) {
         let speeds = speeds_of(&mut self.rates, &name);
         let when = format!("{name}, {} stored", grouped(stored));
-        let first = self.smallest_rates.entry(name).or_insert_with(|| rate.clone());
-        let share = Figure::from(ratios(&rate, first)).median;
+        let first = self.smallest_rates.entry(name).or_insert_with(|| rate.to_vec());
+        let share = Figure::from(ratios(rate, first)).median;
         if !speeds.is_empty() {
-            let line = Line::new("accepted, as it grows", when, "/s", rate.clone());
-            bench.report.add(line.by_rounds(&rate, first, SMALLEST).at_least(FEWER));
+            let line = Line::rate("accepted, as it grows", when, rate, first, SMALLEST);
+            bench.report.add(line.at_least(FEWER));
         }
         speeds.push(share);
     }

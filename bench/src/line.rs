@@ -79,16 +79,22 @@ impl Line {
         Self { what, when, unit, figure, ratio: None, target: None }
     }
 
+    /// A rate, compared with another of the same round: the median of these ratios stays what it is while a
+    /// machine slows down and recovers.
+    pub(crate) fn rate(
+        what: impl Into<String>,
+        when: impl Into<String>,
+        rounds: &[f64],
+        others: &[f64],
+        to: impl Into<String>,
+    ) -> Self {
+        let ratio = Ratio { value: Figure::from(ratios(rounds, others)).median, to: to.into() };
+        Self { ratio: Some(ratio), ..Self::new(what, when, "/s", rounds.to_vec()) }
+    }
+
     /// Compares its median with another value of the same unit.
     pub(crate) fn beside(mut self, other: f64, to: impl Into<String>) -> Self {
         self.ratio = Some(Ratio { value: self.figure.median / other, to: to.into() });
-        self
-    }
-
-    /// Compares what it came to in each round with another in the same: the median of these ratios stays what
-    /// it is while a machine slows down and recovers.
-    pub(crate) fn by_rounds(mut self, own: &[f64], other: &[f64], to: impl Into<String>) -> Self {
-        self.ratio = Some(Ratio { value: Figure::from(ratios(own, other)).median, to: to.into() });
         self
     }
 

@@ -111,21 +111,15 @@ impl Rounds {
         let overload =
             format!("twice the highest rate, {} connections", grouped(CONNECTIONS.into()));
         let waiting = format!("{} connections, each on and on", grouped(CROWD.into()));
-        let of_highest = |what, when, rate: Vec<f64>| {
-            Line::new(what, when, "/s", rate.clone()).by_rounds(
-                &rate,
-                &self.highest,
-                "the highest rate",
-            )
+        let of_highest = |what, when: &str, rounds: &[f64]| {
+            Line::rate(what, when, rounds, &self.highest, "the highest rate")
         };
-        let accepted = of_highest("accepted", &overload, self.accepted.clone());
-        let beside =
-            Line::new("accepted, beside those that wait", &overload, "/s", self.accepted.clone())
-                .by_rounds(&self.accepted, &self.crowd, "those that wait");
+        let (what, to) = ("accepted, beside those that wait", "those that wait");
+        let beside = Line::rate(what, &overload, &self.accepted, &self.crowd, to);
         for line in [
-            of_highest("sent", &overload, self.sent),
-            accepted.at_least(KEPT),
-            of_highest("accepted", &waiting, self.crowd.clone()),
+            of_highest("sent", &overload, &self.sent),
+            of_highest("accepted", &overload, &self.accepted).at_least(KEPT),
+            of_highest("accepted", &waiting, &self.crowd),
             beside.at_least(KEPT),
             Line::new("accept p99", &overload, "ms", self.accept_p99).at_most(ACCEPT_MS),
             Line::new("refused", &overload, "/s", self.refused),

@@ -74,7 +74,7 @@ pub(crate) async fn measure(
         for (Contestant { stored, rounds, .. }, rates) in contestants.into_iter().zip(&mut all) {
             rates.prototypes.extend(rounds.prototype().map(|prototype| prototype.median));
             rates.accepted.push(Figure::from(rounds.accepted.clone()).median);
-            growth.rate(bench, over(connections), stored, rounds.accepted.clone());
+            growth.rate(bench, over(connections), stored, &rounds.accepted);
             rates.limits.push(rounds.tell(bench, stored, connections));
         }
     }
@@ -172,8 +172,8 @@ impl Rounds {
         let commit = Figure::from(self.commit_ms).median;
         let is_alone = connections == 1;
         if let Some(prototype) = prototype {
-            let beside = Line::new("accepted, beside a prototype", &when, "/s", accepted)
-                .by_rounds(&self.accepted, &self.prototype, "a prototype");
+            let (what, to) = ("accepted, beside a prototype", "a prototype");
+            let beside = Line::rate(what, &when, &self.accepted, &self.prototype, to);
             let is_busiest = connections == BUSIEST;
             bench.report.add(Line::new("prototype", &when, "/s", prototype));
             bench.report.add(if is_busiest { beside.at_least(OF_PROTOTYPE) } else { beside });
