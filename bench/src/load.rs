@@ -51,7 +51,7 @@ impl Load {
         if due > now {
             time::sleep_until(due.into()).await;
         }
-        Some(if is_flood { due.max(now) } else { due })
+        Some(if is_flood { Instant::now() } else { due })
     }
 
     pub(crate) fn accepted(&self, from: Instant) {

@@ -19,7 +19,7 @@ use crate::http2;
 use crate::line::{Line, grouped};
 use crate::load::Arrivals;
 use crate::outcome::{Outcome, histogram, ms, record};
-use crate::processes::Server;
+use crate::processes::{ADMIN_KEY, Server};
 use crate::stored::{MESSAGE, SESSIONS};
 use crate::visitor::stream;
 
@@ -76,12 +76,13 @@ impl fmt::Display for Crowd {
     }
 }
 
-/// How long messages took while streams were open.
+/// How long messages took while streams were open, and how many of these were after them.
 struct Latencies {
     /// To the streams, one after another: from the call to the event.
     to_stream: Histogram<u64>,
     /// That came by themselves: from when each was due to its answer.
     traffic: Outcome,
+    still_open: u32,
 }
 
 pub(crate) async fn measure(bench: &mut Bench) -> Result<()> {
@@ -125,7 +126,7 @@ async fn many(bench: &mut Bench, crowd: Crowd, few: &Latencies) -> Result<f64> {
     let busy = relay.process.busy()?;
     time::sleep(IDLE).await;
     let busy = relay.process.busy()?.saturating_sub(busy).as_secs_f64() / IDLE.as_secs_f64();
-    let Latencies { to_stream, traffic } = talk(&relay, &mut streams).await?;
+    let Latencies { to_stream, traffic, still_open } = talk(&relay, &mut streams).await?;
     let kib = bytes as f64 / 1_024.0 / f64::from(count);
     let percent = busy * 100.0 * 10_000.0 / f64::from(count);
     let (when, beside) = (crowd.to_string(), format!("with {MESSAGES} streams"));
@@ -139,6 +140,7 @@ async fn many(bench: &mut Bench, crowd: Crowd, few: &Latencies) -> Result<f64> {
             .beside(ms(&few.to_stream, 0.5), &beside),
         Line::new("message to one of them p99", &when, "ms", ms(&to_stream, 0.99)),
         Line::new("accepted", &flowing, "/s", traffic.per_second()),
+        Line::new("still open", &flowing, "streams", f64::from(still_open)).at_least(count.into()),
         Line::new("accept p50", &flowing, "ms", traffic.ms(0.5))
             .beside(few.traffic.ms(0.5), &beside),
         Line::new("accept p99", &flowing, "ms", traffic.ms(0.99))
@@ -182,13 +184,27 @@ async fn open(relay: &Server, crowd: Crowd) -> Result<Vec<Stream>> {
     Ok(streams.into_iter().map(|(_, events)| events).collect())
 }
 
-/// Messages come by themselves, and then to streams all over the crowd, all of which are still open.
+/// Messages come by themselves, and then to streams all over the crowd.
 async fn talk(relay: &Server, streams: &mut [Stream]) -> Result<Latencies> {
     let arrivals = Arrivals::PerSecond(TRAFFIC as f64);
     let traffic = accept::run(relay.address, WRITERS, arrivals, TRAFFIC_TIME).await?;
-    Ok(Latencies { to_stream: messages(relay, streams).await?, traffic })
+    let to_stream = messages(relay, streams).await?;
+    Ok(Latencies { to_stream, traffic, still_open: still_open(relay).await? })
 }
 
+/// How many streams the relay says are open.
+async fn still_open(relay: &Server) -> Result<u32> {
+    let request = format!(
+        "GET /metrics HTTP/1.1\r\nHost: relay\r\nAuthorization: Bearer {ADMIN_KEY}\r\n\r\n"
+    );
+    let mut connection = Connection::open(relay.address).await?;
+    let answer = connection.call(request.as_bytes()).await?;
+    let metrics = str::from_utf8(answer.body)?;
+    let open = metrics.lines().find_map(|line| line.strip_prefix("postern_relay_event_streams "));
+    Ok(open.context("the relay does not say how many streams are open")?.parse()?)
+}
+
+/// How long messages take to streams all over the crowd: from the call to the event.
 async fn messages(relay: &Server, streams: &mut [Stream]) -> Result<Histogram<u64>> {
     let mut posts = Connection::open(relay.address).await?;
     let mut latencies = histogram()?;
