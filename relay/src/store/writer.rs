@@ -336,7 +336,7 @@ fn run_jobs(
     let committed = run_begun(txn, jobs, come);
     if committed.is_err() && !txn.conn.is_autocommit() {
         // If it stays open, the next cannot begin, and says so.
-        let _ = txn.statements.get("ROLLBACK")?.execute([]);
+        let _ = txn.statements.get("ROLLBACK").and_then(|rollback| rollback.execute([]));
     }
     committed
 }
