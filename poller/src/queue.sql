@@ -12,7 +12,8 @@ CREATE TABLE job (
     files               TEXT    NOT NULL,      -- JSON array of the files that go with it
     lease_id            TEXT,                  -- null when the lease was lost after the answer
     attempts            INTEGER NOT NULL,
-    state               TEXT    NOT NULL CHECK (state IN ('leased', 'answered', 'failed')),
+    state               TEXT    NOT NULL       -- not IN: for three texts SQLite fills a table, for each row anew
+        CHECK (state = 'leased' OR state = 'answered' OR state = 'failed'),
     reply               TEXT,                  -- of an answered one
     stopped             INTEGER NOT NULL DEFAULT 0, -- whether the visitor stopped that reply
     quick_replies       TEXT,                  -- JSON array of texts that go with that reply
