@@ -8,6 +8,7 @@ use postern_shared::visitor::{Responses, Transcript};
 use postern_tests::{ADMIN_KEY, API_KEY, TestRelay, soon};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::time::{self, Instant};
 
 use crate::support::{answered, events, names, open, texts};
 
@@ -114,6 +115,24 @@ async fn sessions_in_which_nothing_was_said_for_long_are_not_active() {
     assert_eq!((names(&active), active.pagination.total), (vec!["lively"], 1));
     assert_eq!(names(&list("?active=false").await), ["lively", "quiet"]);
     assert_eq!(names(&list("").await), ["lively", "quiet"]);
+}
+
+#[tokio::test]
+async fn a_silent_stream_shows_that_it_lives_before_anyone_takes_it_for_dead() {
+    let relay = TestRelay::start().await;
+    let mut visitor = relay.visitor();
+    visitor.send("hi").await;
+    let path = format!("/sessions/{}/events", visitor.session());
+    let mut stream = visitor.calls().request(Method::GET, &path).send().await.unwrap();
+    let mut told = async || stream.chunk().await.unwrap().unwrap();
+    // From here on time leaps to whatever is next.
+    time::pause();
+    while told().await != ": keep-alive\n\n" {}
+    for _ in 0..3 {
+        let silent_since = Instant::now();
+        assert_eq!(told().await, ": keep-alive\n\n");
+        assert_eq!(silent_since.elapsed().as_secs(), 25);
+    }
 }
 
 #[tokio::test]
