@@ -38,7 +38,7 @@ pub struct RunArgs {
           value_parser = clap::value_parser!(u16).range(1..))]
     pub concurrency: u16,
 
-    /// How many earlier messages and replies of the conversation the agent is given
+    /// How many earlier messages and replies of the conversation the agent is given; with 0, none are kept here
     #[arg(long, env = "POSTERN_HISTORY", default_value_t = 40, value_name = "N")]
     pub history: u32,
 

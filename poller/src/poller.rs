@@ -125,17 +125,17 @@ impl Signals {
 /// # Errors
 /// [`PollerError`].
 pub async fn run(config: Config, cancelled: CancellationToken) -> Result<(), PollerError> {
-    let queue = Queue::open(&config.queue)?;
+    let history = if config.agent.is_given_history() { config.pace.history } else { 0 };
+    let queue = Queue::open(&config.queue)?.with_history(history);
     let files = Folder::of_queue(&config.queue, &queue.answered().await?).await;
     let files = files.map_err(|cause| QueueError::File { path: config.queue, cause })?;
     let (signals, jobs, outcomes) = Signals::new();
-    let history = if config.agent.is_given_history() { config.pace.history } else { 0 };
     let bridge = Arc::new(Bridge {
         queue,
         files,
         relay: config.relay,
         agent: config.agent,
-        pace: Pace { history, ..config.pace },
+        pace: config.pace,
         signals,
     });
     info!(relay = %bridge.relay.address(), "pulling messages");

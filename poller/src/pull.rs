@@ -88,7 +88,7 @@ async fn still_ours(bridge: &Bridge, leased: Vec<LeasedMessage>) -> Vec<LeasedMe
 /// and nothing more is leased until the disk does: each lease counts as a try.
 async fn take_in(bridge: &Bridge, leased: Vec<LeasedMessage>) -> Result<usize, PollerError> {
     let leases: Vec<_> = leased.iter().map(|one| (one.id, one.lease_id.clone())).collect();
-    match bridge.queue.take_in(leased, bridge.pace.history).await {
+    match bridge.queue.take_in(leased).await {
         Err(error) if error.is_retryable() => {
             warn!(%error, messages = leases.len(), "messages are given back");
             for (message, lease_id) in leases {

@@ -96,6 +96,8 @@ pub struct Queue {
     finished: Arc<Mutex<Vec<JobId>>>,
     log: Arc<Log>,
     lock: Arc<FileLock>,
+    /// How many turns of its conversation come with a message.
+    history: u32,
 }
 
 impl Queue {
@@ -125,7 +127,15 @@ impl Queue {
             finished: Arc::default(),
             log: Arc::new(log),
             lock: Arc::new(lock),
+            history: 0,
         })
+    }
+
+    /// The same with up to so many turns of its conversation before each message. With none, what is said is
+    /// not kept once the relay has it.
+    #[must_use]
+    pub fn with_history(self, turns: u32) -> Self {
+        Self { history: turns, ..self }
     }
 
     /// What keeps other pollers from it.
@@ -134,16 +144,12 @@ impl Queue {
     }
 
     /// Takes in what was leased. A message that is here already gets its new lease and nothing
-    /// else: one at work goes on, one with an answer has it posted again, none is asked twice. The
-    /// others come with up to `history` turns before them.
+    /// else: one at work goes on, one with an answer has it posted again, none is asked twice.
     ///
     /// # Errors
     /// Only the database's own; tried once, since a lease does not wait for a disk.
-    pub async fn take_in(
-        &self,
-        leased: Vec<LeasedMessage>,
-        history: u32,
-    ) -> Result<TakenIn, QueueError> {
+    pub async fn take_in(&self, leased: Vec<LeasedMessage>) -> Result<TakenIn, QueueError> {
+        let history = self.history;
         self.try_write(move |tx| rows::take_in_all(tx, leased, history)).await
     }
 
@@ -155,12 +161,12 @@ impl Queue {
         self.write(rows::count_leased).await
     }
 
-    /// The messages that wait for the agent or are with it, oldest first, each with up to `history`
-    /// turns before it.
+    /// The messages that wait for the agent or are with it, oldest first.
     ///
     /// # Errors
     /// Only the database's own.
-    pub async fn leased(&self, history: u32) -> Result<Vec<Job>, QueueError> {
+    pub async fn leased(&self) -> Result<Vec<Job>, QueueError> {
+        let history = self.history;
         self.write(move |tx| {
             let sql = "SELECT * FROM job WHERE state = 'leased' ORDER BY message_id";
             let mut leased = tx.prepare_cached(sql)?;
@@ -189,7 +195,7 @@ impl Queue {
         .await
     }
 
-    /// Journals what became of a message, and remembers what was said. From here on the agent is not
+    /// Journals what became of a message, and remembers what was said, for messages that come with turns. From here on the agent is not
     /// asked again, whatever happens to the poller; to its host, once the disk has taken it. Tells what
     /// the relay is to be told; `None` when the lease was lost, or the relay has given the number to
     /// another session since.
@@ -201,8 +207,9 @@ impl Queue {
         job: JobId,
         outcome: Outcome,
     ) -> Result<Option<Outgoing>, QueueError> {
+        let remembers = self.history > 0;
         let settle = move |tx: &Transaction<'_>| {
-            let lease = rows::settle(tx, &job, &outcome)?;
+            let lease = rows::settle(tx, &job, &outcome, remembers)?;
             Ok(lease.map(|lease_id| Outgoing {
                 message_id: job.message,
                 session_id: job.session.clone(),
@@ -439,20 +446,20 @@ mod tests {
     }
 
     fn open(folder: &tempfile::TempDir) -> Queue {
-        Queue::open(&folder.path().join("poller.db")).unwrap()
+        Queue::open(&folder.path().join("poller.db")).unwrap().with_history(3)
     }
 
     #[tokio::test]
     async fn an_answer_outlives_the_process_and_is_not_asked_for_again() {
         let folder = tempfile::tempdir().unwrap();
         let queue = open(&folder);
-        queue.take_in(vec![leased(1, "s", "first")], 40).await.unwrap();
+        queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
         queue.settle(job(1, "s"), answered("yes")).await.unwrap();
         drop(queue);
 
         let queue = open(&folder);
-        queue.take_in(vec![leased(1, "s", "second")], 40).await.unwrap();
-        assert_eq!(queue.leased(40).await.unwrap(), vec![]);
+        queue.take_in(vec![leased(1, "s", "second")]).await.unwrap();
+        assert_eq!(queue.leased().await.unwrap(), vec![]);
         let outgoing = queue.outgoing().await.unwrap();
         assert_eq!(outgoing[0].lease_id.as_str(), "second");
         assert_eq!(outgoing[0].outcome, answered("yes"));
@@ -462,12 +469,12 @@ mod tests {
     async fn an_answer_whose_lease_was_lost_waits_for_the_next_one() {
         let folder = tempfile::tempdir().unwrap();
         let queue = open(&folder);
-        queue.take_in(vec![leased(1, "s", "first")], 40).await.unwrap();
+        queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
         queue.settle(job(1, "s"), answered("yes")).await.unwrap();
         queue.lose_lease(MessageId(1), "first".parse().unwrap()).await.unwrap();
         assert_eq!(queue.outgoing().await.unwrap(), vec![]);
         assert_eq!(queue.answered().await.unwrap(), [MessageId(1)]);
-        queue.take_in(vec![leased(1, "s", "second")], 40).await.unwrap();
+        queue.take_in(vec![leased(1, "s", "second")]).await.unwrap();
         assert_eq!(queue.outgoing().await.unwrap().len(), 1);
     }
 
@@ -475,8 +482,8 @@ mod tests {
     async fn a_newer_lease_is_not_lost_with_an_older_one() {
         let folder = tempfile::tempdir().unwrap();
         let queue = open(&folder);
-        queue.take_in(vec![leased(1, "s", "first")], 40).await.unwrap();
-        queue.take_in(vec![leased(1, "s", "second")], 40).await.unwrap();
+        queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
+        queue.take_in(vec![leased(1, "s", "second")]).await.unwrap();
         queue.lose_lease(MessageId(1), "first".parse().unwrap()).await.unwrap();
         assert_eq!(queue.lease_of(&job(1, "s")).await.unwrap().unwrap().as_str(), "second");
         assert_eq!(queue.count_leased().await.unwrap(), 1);
@@ -486,19 +493,19 @@ mod tests {
     async fn an_answer_never_goes_to_another_relays_message_of_the_same_number() {
         let folder = tempfile::tempdir().unwrap();
         let queue = open(&folder);
-        queue.take_in(vec![leased(1, "s", "first")], 40).await.unwrap();
+        queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
         queue.settle(job(1, "s"), answered("for s only")).await.unwrap();
-        queue.take_in(vec![leased(1, "other", "second")], 40).await.unwrap();
+        queue.take_in(vec![leased(1, "other", "second")]).await.unwrap();
         assert_eq!(queue.outgoing().await.unwrap(), vec![]);
-        assert_eq!(queue.leased(40).await.unwrap()[0].session_id.as_str(), "other");
+        assert_eq!(queue.leased().await.unwrap()[0].session_id.as_str(), "other");
     }
 
     #[tokio::test]
     async fn what_becomes_of_a_message_is_not_for_the_session_that_has_its_number_now() {
         let folder = tempfile::tempdir().unwrap();
         let queue = open(&folder);
-        queue.take_in(vec![leased(1, "s", "first")], 40).await.unwrap();
-        queue.take_in(vec![leased(1, "other", "second")], 40).await.unwrap();
+        queue.take_in(vec![leased(1, "s", "first")]).await.unwrap();
+        queue.take_in(vec![leased(1, "other", "second")]).await.unwrap();
         let failed = Outcome::Failed { error: "of s".into(), retry_after_seconds: None };
         for outcome in [answered("for s only"), failed] {
             queue.settle(job(1, "s"), outcome).await.unwrap();
@@ -506,7 +513,7 @@ mod tests {
         }
         assert_eq!(queue.lease_of(&job(1, "s")).await.unwrap(), None);
         queue.finish(job(1, "s"));
-        assert_eq!(queue.leased(40).await.unwrap()[0].id(), job(1, "other"));
+        assert_eq!(queue.leased().await.unwrap()[0].id(), job(1, "other"));
     }
 
     #[tokio::test]
@@ -530,20 +537,32 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let queue = open(&folder);
         for id in 1..=3 {
-            queue
-                .take_in(vec![leased(id, "s", "l"), leased(id + 10, "other", "l")], 40)
-                .await
-                .unwrap();
+            let both = vec![leased(id, "s", "l"), leased(id + 10, "other", "l")];
+            queue.take_in(both).await.unwrap();
             queue.settle(job(id, "s"), answered(&format!("reply {id}"))).await.unwrap();
             queue.finish(job(id, "s"));
         }
-        let taken_in = queue.take_in(vec![leased(4, "s", "l")], 3).await.unwrap();
-        let found = queue.leased(3).await.unwrap();
+        let taken_in = queue.take_in(vec![leased(4, "s", "l")]).await.unwrap();
+        let found = queue.leased().await.unwrap();
         let found = found.into_iter().find(|job| job.message_id == MessageId(4)).unwrap();
         for job in [taken_in.new[0].clone(), found] {
             let said: Vec<_> = job.history.iter().map(|turn| turn.content.as_str()).collect();
             assert_eq!(said, ["reply 2", "message 3", "reply 3"]);
         }
+    }
+
+    #[tokio::test]
+    async fn without_history_nothing_is_kept_of_what_was_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("poller.db");
+        let queue = Queue::open(&file).unwrap();
+        queue.take_in(vec![leased(1, "s", "l")]).await.unwrap();
+        queue.settle(job(1, "s"), answered("yes")).await.unwrap();
+        queue.finish(job(1, "s"));
+        queue.remove_finished().await.unwrap();
+        let count = "SELECT (SELECT count(*) FROM job) + (SELECT count(*) FROM turn)";
+        let kept = Connection::open(&file).unwrap().query_row(count, [], |row| row.get(0));
+        assert_eq!(kept, Ok(0));
     }
 
     #[tokio::test]
@@ -560,7 +579,7 @@ mod tests {
         while !is_folded() {
             id += 1;
             assert!(id < 2_000, "all of it is still in the log");
-            queue.take_in(vec![leased(id, "s", "l")], 0).await.unwrap();
+            queue.take_in(vec![leased(id, "s", "l")]).await.unwrap();
             queue.settle(job(id, "s"), answered("yes")).await.unwrap();
             queue.finish(job(id, "s"));
             task::yield_now().await;
@@ -574,7 +593,7 @@ mod tests {
         let file = Connection::open(folder.path().join("poller.db")).unwrap();
         let rows = || file.query_row("SELECT count(*) FROM job", [], |row| row.get(0)).unwrap();
         for id in 1..=2 {
-            queue.take_in(vec![leased(id, "s", "l")], 0).await.unwrap();
+            queue.take_in(vec![leased(id, "s", "l")]).await.unwrap();
             queue.settle(job(id, "s"), answered("yes")).await.unwrap();
         }
         queue.finish(job(1, "s"));

@@ -25,9 +25,10 @@ CREATE TABLE job (
 
 CREATE INDEX leased_job ON job (message_id) WHERE state = 'leased';
 
--- The conversations, for the agent's memory. By visitor too: a session id that a relay gives out
--- anew must not bring a stranger's conversation with it. What was said last in one lies together, so
--- that a message reads and writes a page or two, however many conversations there are.
+-- The conversations, for an agent's memory; none with an agent that remembers by itself. By visitor too: a
+-- session id that a relay gives out anew must not bring a stranger's conversation with it. What was said
+-- last in one lies together, so that a message reads and writes a page or two, however many conversations
+-- there are.
 CREATE TABLE turn (
     session_id TEXT    NOT NULL,
     uid        TEXT    NOT NULL,

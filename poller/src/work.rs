@@ -73,7 +73,7 @@ struct Ended {
 
 impl Crew {
     async fn new(bridge: &Bridge) -> Result<Self, PollerError> {
-        let waiting = bridge.queue.leased(bridge.pace.history).await?;
+        let waiting = bridge.queue.leased().await?;
         let leftover = waiting.iter().map(|job| job.message_id).collect();
         Ok(Self { waiting, running: JoinSet::new(), at_work: HashMap::new(), leftover })
     }
@@ -94,7 +94,7 @@ impl Crew {
 
     /// Looks at the queue for messages for which nobody is at work.
     async fn look(&mut self, bridge: &Bridge) -> Result<(), PollerError> {
-        let leased = bridge.queue.leased(bridge.pace.history).await?;
+        let leased = bridge.queue.leased().await?;
         let is_at_work = |job: &Job| {
             let at_work = self.at_work.get(&job.message_id);
             at_work.is_some_and(|(session, _)| *session == job.session_id)

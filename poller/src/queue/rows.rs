@@ -89,12 +89,13 @@ pub(super) fn remove(tx: &Transaction<'_>, jobs: &[JobId]) -> rusqlite::Result<(
     Ok(())
 }
 
-/// Notes what became of a message, and what was said in it; tells its lease, when the message is with the
-/// agent.
+/// Notes what became of a message and, if it is to be remembered, what was said in it; tells its lease, when
+/// the message is with the agent.
 pub(super) fn settle(
     tx: &Transaction<'_>,
     job: &JobId,
     outcome: &Outcome,
+    remembers: bool,
 ) -> rusqlite::Result<Option<LeaseId>> {
     let sql = "SELECT lease_id, uid, message,
                       (SELECT coalesce(max(number), 0) FROM turn
@@ -107,7 +108,7 @@ pub(super) fn settle(
         Outcome::Answered(answer) => {
             note_answer(tx, job, answer)?;
             // Models expect turns to alternate: one without a word is no turn.
-            if !answer.reply.trim().is_empty() {
+            if remembers && !answer.reply.trim().is_empty() {
                 let (uid, said) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str()?);
                 let turns = [("user", said), ("assistant", &answer.reply)];
                 remember(tx, job, uid, row.get(3)?, turns)?;
