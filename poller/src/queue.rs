@@ -195,10 +195,10 @@ impl Queue {
         .await
     }
 
-    /// Journals what became of a message, and remembers what was said, for messages that come with turns. From here on the agent is not
-    /// asked again, whatever happens to the poller; to its host, once the disk has taken it. Tells what
-    /// the relay is to be told; `None` when the lease was lost, or the relay has given the number to
-    /// another session since.
+    /// Journals what became of a message, and with a history what was said in it. From here on the agent is
+    /// not asked again, whatever happens to the poller; to its host, once the disk has taken it. Tells what
+    /// the relay is to be told; `None` when the lease was lost, or the relay has given the number to another
+    /// session since.
     ///
     /// # Errors
     /// Only the database's own.
