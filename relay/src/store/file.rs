@@ -30,10 +30,10 @@ const PAGES_PER_LOOK: i32 = 100;
 /// conversations writes a thousand pages a commit; each fold costs two syncs.
 const PAGES_PER_CHECKPOINT: i32 = 4_000;
 
-/// The pages that a connection keeps, in KiB by SQLite's sign for it: the upper ones of each index of a
+/// The pages that the writer keeps, in KiB by SQLite's sign for it: the upper ones of each index of a
 /// large database, so that a conversation is found with few reads. No more: after a commit that moved pages
 /// of a tree, SQLite goes through all that are kept.
-pub(super) const CACHE_KIB: i32 = -16_384;
+const CACHE_KIB: i32 = -16_384;
 
 /// How long a relay waits for the short transactions of a tool.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);

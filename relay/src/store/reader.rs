@@ -12,11 +12,15 @@ use tokio::task;
 use tracing::warn;
 
 use super::StoreError;
-use super::file::{CACHE_KIB, OpenError, keep_plans};
+use super::file::{OpenError, keep_plans};
 use crate::call;
 
 /// How long a query waits for a connection before the caller is told to come back.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The pages that a connection keeps, in KiB by SQLite's sign for it: about as many as one query reads. SQLite
+/// lets go of all of them once anything was written, one after another, and the next query waits for that.
+const CACHE_KIB: i32 = -512;
 
 /// Runs queries off the async threads.
 #[derive(Debug, Clone)]
