@@ -1,7 +1,7 @@
 //! Accepting a visitor's message: from its first byte to the answer that says it is on disk.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -84,11 +84,10 @@ fn write(buffer: &mut Vec<u8>, path: &str, session: u32, key: &str, text: &str) 
     let _ = write!(
         buffer,
         "POST {path} HTTP/1.1\r\nHost: relay\r\nContent-Type: application/json\r\n\
-         Authorization: Bearer {}\r\nIdempotency-Key: {key}\r\nX-Forwarded-For: 10.0.{}.{}\r\n\
+         Authorization: Bearer {}\r\nIdempotency-Key: {key}\r\nX-Forwarded-For: {}\r\n\
          Content-Length: {}\r\n\r\n{body}",
         session_token(session),
-        session / 256,
-        session % 256,
+        Ipv4Addr::from(Ipv4Addr::new(10, 0, 0, 0).to_bits() + session),
         body.len(),
     );
 }

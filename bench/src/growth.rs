@@ -79,6 +79,7 @@ impl Growth {
         for ((stored, relay, db), calls) in relays.iter().zip(&all) {
             for (name, took) in [
                 ("a message", &calls.messages),
+                ("a message to a long conversation", &calls.long_messages),
                 ("a lease of 10", &calls.leases),
                 ("a reply", &calls.replies),
                 ("a page of a transcript", &calls.pages),

@@ -51,8 +51,9 @@ struct Cli {
     #[command(subcommand)]
     part: Option<Part>,
 
-    /// How many messages are stored beforehand, in turn
-    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "10000,1000000,10000000")]
+    /// How many messages are stored beforehand, in turn; at least a conversation of 100
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "10000,1000000,10000000",
+          value_parser = clap::value_parser!(u64).range(100..))]
     stored: Vec<u64>,
 
     /// Over how many connections messages come, in turn

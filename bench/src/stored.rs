@@ -8,13 +8,15 @@ use sha2::{Digest, Sha256};
 
 use crate::processes::Server;
 
-/// How many conversations are under way, whatever is stored.
+/// How many conversations have just begun, whatever is stored. The load goes into these: one that is long
+/// makes a message slower, and that is no growth.
 pub(crate) const SESSIONS: u32 = 10_000;
 
-/// How many messages a conversation has, at most: so much is stored once each has as many, and what is
-/// more lies in conversations that have ended.
+/// How many messages a stored conversation has, how many conversations were under way at a time, and how
+/// many messages those have together.
 const LENGTH: u64 = 100;
-const UNDER_WAY: u64 = SESSIONS as u64 * LENGTH;
+const AT_A_TIME: u64 = 100;
+const A_TIME: u64 = AT_A_TIME * LENGTH;
 
 /// How many entries the relay keeps in a row.
 const CHAPTER: usize = 32;
@@ -31,23 +33,22 @@ pub(crate) fn database(folder: &Path, messages: u64) -> Result<PathBuf> {
     let mut connection = Connection::open(&path)?;
     connection.pragma_update(None, "synchronous", "OFF")?;
     connection.pragma_update(None, "cache_size", -512_000)?;
-    let ended = ended(messages);
-    add_ended_sessions(&connection, ended)?;
-    add_sessions(&mut connection)?;
-    add_messages(&connection, messages, ended)?;
-    add_entries(&mut connection, messages, ended)?;
+    let over = conversations(messages);
+    add_sessions(&mut connection, (0..over).map(stored_session).chain(0..SESSIONS))?;
+    add_messages(&connection, messages)?;
+    add_entries(&mut connection, messages)?;
     connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")?;
     Ok(path)
 }
 
-/// How many of the conversations under way hold any: as many as have enough for a page or two.
+/// How many conversations hold so many messages.
 pub(crate) fn conversations(messages: u64) -> u32 {
-    u32::try_from(messages / LENGTH).map_or(SESSIONS, |needed| needed.clamp(1, SESSIONS))
+    u32::try_from(messages.div_ceil(LENGTH)).unwrap_or(u32::MAX)
 }
 
-/// How many conversations have ended by now.
-fn ended(messages: u64) -> u64 {
-    (messages / UNDER_WAY).saturating_sub(1) * u64::from(SESSIONS)
+/// The number of a stored conversation, behind those of the ones that have just begun.
+pub(crate) fn stored_session(place: u32) -> u32 {
+    SESSIONS + place
 }
 
 /// A conversation's public id.
@@ -60,30 +61,12 @@ pub(crate) fn session_token(number: u32) -> String {
     format!("not-a-secret-token-of-the-bench-{number:08}")
 }
 
-fn add_ended_sessions(connection: &Connection, count: u64) -> Result<()> {
-    let numbers = "WITH RECURSIVE number (n) AS (
-        SELECT 1 WHERE ?1 > 0 UNION ALL SELECT n + 1 FROM number WHERE n < ?1)";
-    let sql = format!(
-        "{numbers} INSERT INTO session (id, public_id, site, uid, created_at, last_active)
-         SELECT n, printf('ended-session-of-the-bench-%08d', n), site.id,
-             lower(hex(randomblob(8))), 0, 0
-         FROM number, site"
-    );
-    connection.execute(&sql, [count])?;
-    let sql = format!(
-        "{numbers} INSERT INTO session_token (hash, session, created_at)
-         SELECT randomblob(32), n, 0 FROM number"
-    );
-    connection.execute(&sql, [count])?;
-    Ok(())
-}
-
-fn add_sessions(connection: &mut Connection) -> Result<()> {
+fn add_sessions(connection: &mut Connection, numbers: impl Iterator<Item = u32>) -> Result<()> {
     let transaction = connection.transaction()?;
     let site: i64 = transaction
         .query_row("SELECT id FROM site", [], |row| row.get(0))
         .context("the relay's site is not in its database")?;
-    for number in 0..SESSIONS {
+    for number in numbers {
         let uid = format!("{number:016x}");
         transaction
             .prepare_cached(
@@ -104,30 +87,23 @@ fn add_sessions(connection: &mut Connection) -> Result<()> {
     Ok(())
 }
 
-/// Questions and answers by turns, in all conversations of a time at once.
-fn add_messages(connection: &Connection, messages: u64, ended: u64) -> Result<()> {
+/// Questions and answers by turns, in all conversations of a time at once; the last of them are as many as
+/// are needed.
+fn add_messages(connection: &Connection, messages: u64) -> Result<()> {
     connection.execute(
         "WITH RECURSIVE number (n) AS (
              SELECT 0 WHERE ?1 > 0 UNION ALL SELECT n + 1 FROM number WHERE n + 1 < ?1)
          INSERT INTO message (session, role, text, answers, at, idempotency)
-         SELECT iif(n < ?2, n / ?3 * ?4 + (n / 2) % ?4, ?5 + (n / 2) % ?6) + 1,
-             n % 2, ?7, iif(n % 2, n, NULL), n, randomblob(16) FROM number",
-        params![
-            messages,
-            ended * LENGTH,
-            UNDER_WAY,
-            SESSIONS,
-            ended,
-            conversations(messages),
-            MESSAGE
-        ],
+         SELECT n / ?2 * ?3 + (n / 2) % iif(n / ?2 < ?1 / ?2, ?3, ?4) + 1,
+             n % 2, ?5, iif(n % 2, n, NULL), n, randomblob(16) FROM number",
+        params![messages, A_TIME, AT_A_TIME, last_at_a_time(messages), MESSAGE],
     )?;
     Ok(())
 }
 
 /// Counts the messages of each conversation, and puts their ids, and as many keys, where the relay looks for
 /// them: the latest in the session's row, the others by 32.
-fn add_entries(connection: &mut Connection, messages: u64, ended: u64) -> Result<()> {
+fn add_entries(connection: &mut Connection, messages: u64) -> Result<()> {
     let transaction = connection.transaction()?;
     let mut earlier = transaction.prepare(
         "INSERT INTO earlier_entries (session, before, entries, keys)
@@ -138,8 +114,8 @@ fn add_entries(connection: &mut Connection, messages: u64, ended: u64) -> Result
              keys = randomblob(8 * ?4), chapters = ?5
          WHERE id = ?1",
     )?;
-    for number in 0..ended + u64::from(conversations(messages)) {
-        let ids = ids_of(number, messages, ended);
+    for number in 0..u64::from(conversations(messages)) {
+        let ids = ids_of(number, messages);
         let chapters: Vec<_> = ids.chunks(CHAPTER).collect();
         let Some((last, full)) = chapters.split_last() else { continue };
         for (ids, next) in full.iter().zip(&chapters[1..]) {
@@ -153,20 +129,21 @@ fn add_entries(connection: &mut Connection, messages: u64, ended: u64) -> Result
 }
 
 /// The messages of a conversation, as [`add_messages`] deals them out.
-fn ids_of(number: u64, messages: u64, ended: u64) -> Vec<u64> {
-    let all = u64::from(SESSIONS);
-    let (first, until, step) = match number.checked_sub(ended) {
-        None => {
-            let from = number / all * UNDER_WAY;
-            (from + 2 * (number % all), from + UNDER_WAY, 2 * all)
-        }
-        Some(number) => {
-            let from = ended * LENGTH;
-            (from + 2 * number, messages, 2 * u64::from(conversations(messages)))
-        }
+fn ids_of(number: u64, messages: u64) -> Vec<u64> {
+    let (time, place) = (number / AT_A_TIME, number % AT_A_TIME);
+    let is_last = time == messages / A_TIME;
+    let (until, others) = if is_last {
+        (messages, last_at_a_time(messages))
+    } else {
+        ((time + 1) * A_TIME, AT_A_TIME)
     };
-    let questions = (first..until).step_by(step as usize);
+    let questions = (time * A_TIME + 2 * place..until).step_by(2 * others as usize);
     questions.flat_map(|question| [question + 1, question + 2]).collect()
+}
+
+/// How many conversations hold what is more than fills those of all times before.
+fn last_at_a_time(messages: u64) -> u64 {
+    (messages % A_TIME).div_ceil(LENGTH)
 }
 
 fn listed(ids: &[u64]) -> String {

@@ -167,7 +167,9 @@ async fn open(relay: &Server, crowd: Crowd) -> Result<Vec<Stream>> {
                 for number in numbers.iter().copied() {
                     let mut events = match &mut shared {
                         Some(connection) => Stream::Shared(connection.listen(number).await?),
-                        None => Stream::Own(stream(address, number, Cursor::default()).await?),
+                        None => Stream::Own(
+                            stream(address, number % SESSIONS, Cursor::default()).await?,
+                        ),
                     };
                     events.event().await?;
                     open.push((number, events));

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::Result;
 use postern_shared::visitor::{Entry, MessageAccepted, Role, Transcript};
@@ -9,7 +10,7 @@ use postern_shared::{Cursor, MessageId};
 
 use crate::accept;
 use crate::http::Connection;
-use crate::stored::{SESSIONS, session_id, session_token};
+use crate::stored::{session_id, session_token};
 
 /// How many streams come from one address of loopback: so few that a free port is soon found.
 const PER_ADDRESS: u32 = 5_000;
@@ -103,13 +104,13 @@ pub(crate) async fn page(
     connection.ask(get(session, &path).as_bytes()).await
 }
 
-/// An event stream that goes on after a cursor, once its head is there. There may be more of them than
-/// one address has ports, and than there are conversations.
-pub(crate) async fn stream(relay: SocketAddr, number: u32, after: Cursor) -> Result<Connection> {
-    let [.., c, d] = (number / PER_ADDRESS + 1).to_be_bytes();
+/// An event stream that goes on after a cursor, once its head is there. There may be more of them than one
+/// address has ports.
+pub(crate) async fn stream(relay: SocketAddr, session: u32, after: Cursor) -> Result<Connection> {
+    static OPENED: AtomicU32 = AtomicU32::new(0);
+    let [.., c, d] = (OPENED.fetch_add(1, Ordering::Relaxed) / PER_ADDRESS + 1).to_be_bytes();
     let mut connection = Connection::open_from(Ipv4Addr::new(127, 1, c, d), relay).await?;
-    let request = get(number % SESSIONS, &format!("events?after={after}"));
-    connection.listen(request.as_bytes()).await?;
+    connection.listen(get(session, &format!("events?after={after}")).as_bytes()).await?;
     Ok(connection)
 }
 
