@@ -21,10 +21,8 @@ use crate::stored::{MESSAGE, SESSIONS};
 /// More than the writes of visitors that may wait (3,584), so that some are refused.
 const CONNECTIONS: u32 = 6_000;
 
-/// As many as may wait: what they come to tells what so many connections cost, from what an overload does.
-const CROWD: u32 = 3_500;
-
-/// What is to be kept of the highest rate, and how long an answer may take, in milliseconds.
+/// What is to be kept of the highest rate, once so many connections and refusals have taken what they take of
+/// a server that does nothing; and how long an answer may take, in milliseconds.
 const KEPT: f64 = 0.9;
 const ACCEPT_MS: f64 = 500.0;
 const REFUSE_MS: f64 = 100.0;
@@ -42,7 +40,9 @@ const WELL: usize = 10;
 #[derive(Default)]
 struct Rounds {
     highest: Vec<f64>,
-    crowd: Vec<f64>,
+    /// Of an echo, over as many connections as the highest rate and as the overload.
+    echo: Vec<f64>,
+    crowded_echo: Vec<f64>,
     sent: Vec<f64>,
     accepted: Vec<f64>,
     accept_p99: Vec<f64>,
@@ -68,7 +68,10 @@ pub(crate) async fn measure(
     for round in 0..bench.plan.rounds {
         let length = bench.plan.length * 2;
         let highest = accept::run(relay.address, busiest, Arrivals::Closed, length).await?;
-        let crowd = accept::run(relay.address, CROWD, Arrivals::Closed, length).await?;
+        let echo =
+            |connections| accept::echo(bench.echo.address, connections, Arrivals::Closed, length);
+        rounds.echo.push(echo(busiest).await?.per_second());
+        rounds.crowded_echo.push(echo(CONNECTIONS).await?.per_second());
         let flood = Arrivals::Flood(2.0 * highest.per_second());
         let connections = load::open(relay.address, CONNECTIONS).await?;
         let busy = relay.process.busy()?;
@@ -78,9 +81,8 @@ pub(crate) async fn measure(
         )?;
         let busy = relay.process.busy()?.saturating_sub(busy);
         let (waited, after) = recovery;
-        answered += highest.accepted() + crowd.accepted() + outcome.accepted() + after;
+        answered += highest.accepted() + outcome.accepted() + after;
         rounds.highest.push(highest.per_second());
-        rounds.crowd.push(crowd.per_second());
         rounds.note(&outcome, busy, waited);
     }
     rounds.tell(bench);
@@ -107,20 +109,36 @@ impl Rounds {
         self.recovery.push(waited.as_secs_f64());
     }
 
+    /// What is left of the highest rate in each round, if so many connections make a message as much dearer as
+    /// they make an echo, and a refusal costs an echo.
+    fn left(&self) -> Vec<f64> {
+        let each = |round: usize| {
+            let echo = 1.0 / self.crowded_echo[round];
+            let message = 1.0 / self.highest[round] + echo - 1.0 / self.echo[round];
+            (1.0 - self.refused[round] * echo) / message
+        };
+        (0..self.highest.len()).map(each).collect()
+    }
+
     fn tell(self, bench: &mut Bench) {
         let overload =
             format!("twice the highest rate, {} connections", grouped(CONNECTIONS.into()));
-        let waiting = format!("{} connections, each on and on", grouped(CROWD.into()));
-        let of_highest = |what, when: &str, rounds: &[f64]| {
-            Line::rate(what, when, rounds, &self.highest, "the highest rate")
-        };
-        let (what, to) = ("accepted, beside those that wait", "those that wait");
-        let beside = Line::rate(what, &overload, &self.accepted, &self.crowd, to);
+        let waiting = format!("{} connections, each on and on", grouped(CONNECTIONS.into()));
+        let of_highest =
+            |what, rounds| Line::rate(what, &overload, rounds, &self.highest, "the highest rate");
+        let (what, to) = ("accepted, beside what is left", "what is left");
+        let beside = Line::rate(what, &overload, &self.accepted, &self.left(), to);
         for line in [
-            of_highest("sent", &overload, &self.sent),
-            of_highest("accepted", &overload, &self.accepted).at_least(KEPT),
-            of_highest("accepted", &waiting, &self.crowd),
+            of_highest("sent", &self.sent),
+            of_highest("accepted", &self.accepted),
             beside.at_least(KEPT),
+            Line::rate(
+                "echo",
+                &waiting,
+                &self.crowded_echo,
+                &self.echo,
+                "that at the highest rate",
+            ),
             Line::new("accept p99", &overload, "ms", self.accept_p99).at_most(ACCEPT_MS),
             Line::new("refused", &overload, "/s", self.refused),
             Line::new("relay's processor time each", &overload, "µs", self.cpu_us),
