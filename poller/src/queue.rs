@@ -5,97 +5,29 @@
 //! once more when its lease has run out, and knows a reply by its idempotency key. An outcome goes to the
 //! disk within milliseconds, and takes along what came before it, but nobody waits for that.
 
+mod database;
+mod error;
 mod job;
 mod log;
 mod rows;
 
-use std::io;
-use std::mem;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::path::Path;
+use std::sync::Arc;
 
-use postern_host::file::{self, FileLock};
+use postern_host::file::FileLock;
 use postern_shared::poller::LeasedMessage;
-use postern_shared::{LeaseId, MessageId, Timestamp};
-use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
-use rusqlite_migration::{M, Migrations};
-use tokio::{task, time};
-use tracing::{debug, info, warn};
+use postern_shared::{LeaseId, MessageId};
+use rusqlite::{OptionalExtension, Transaction};
 
+use self::database::Database;
+pub use self::error::QueueError;
 pub use self::job::{Answer, Job, JobId, Outcome, Outgoing, TakenIn};
-use self::log::Log;
 use crate::sqlite;
-
-/// How long an answer whose lease was lost is kept, should the relay hand the message out again.
-const KEEP_PARKED_MS: i64 = 7 * 24 * 3_600 * 1_000;
-
-/// How long a start waits for what a former poller leaves behind: programs of its agent, which are killed
-/// with it as soon as the system gets to it.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long another program's lock is waited for at once; whoever waits stops every other call.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// How long to wait before a disk that took nothing is tried again.
-const RETRY: Duration = Duration::from_secs(1);
-
-/// How long an outcome waits for others to go to the disk with, and the row of a message that is done with
-/// for others to go with: to have the disk take one takes the system as long as all the rest of a message.
-const GATHER: Duration = Duration::from_millis(5);
-
-/// Why the queue cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum QueueError {
-    /// The file or its folder.
-    #[error("the queue {} cannot be opened: {cause}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// Another poller has it.
-    #[error("the queue {} is in use by another poller; each poller needs its own", .0.display())]
-    InUse(PathBuf),
-    /// Written by a newer version, or some other program's database.
-    #[error("the queue {} does not fit this version of the poller: {cause}", path.display())]
-    Schema {
-        /// The file.
-        path: PathBuf,
-        /// What does not fit.
-        cause: rusqlite_migration::Error,
-    },
-    /// The database.
-    #[error("the queue {} cannot be used: {cause}", path.display())]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite said.
-        cause: rusqlite::Error,
-    },
-    /// A query did not end.
-    #[error("the queue's task failed: {0}")]
-    Task(#[from] task::JoinError),
-}
-
-impl QueueError {
-    /// Whether the same call may succeed later: the disk is full, or another program has the lock.
-    pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Sqlite { cause, .. } if sqlite::may_pass(cause))
-    }
-}
 
 /// A handle on the queue; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Queue {
-    path: Arc<Path>,
-    connection: Arc<Mutex<Connection>>,
-    /// Messages that are done with, whose rows go with the next write and cost no commit of their own.
-    finished: Arc<Mutex<Vec<JobId>>>,
-    log: Arc<Log>,
-    lock: Arc<FileLock>,
+    database: Database,
     /// How many turns of its conversation come with a message.
     history: u32,
 }
@@ -106,29 +38,7 @@ impl Queue {
     /// # Errors
     /// [`QueueError`] names the file.
     pub fn open(path: &Path) -> Result<Self, QueueError> {
-        let lock = file::claim(path, PATIENCE)
-            .map_err(|cause| QueueError::File { path: path.to_owned(), cause })?
-            .ok_or_else(|| QueueError::InUse(path.to_owned()))?;
-        let sqlite = |cause| QueueError::Sqlite { path: path.to_owned(), cause };
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(path, flags).map_err(sqlite)?;
-        configure(&connection).map_err(sqlite)?;
-        Migrations::new(vec![M::up(include_str!("queue.sql"))])
-            .to_latest(&mut connection)
-            .map_err(|cause| QueueError::Schema { path: path.to_owned(), cause })?;
-        let sql = "DELETE FROM job WHERE lease_id IS NULL AND settled_at < ?1";
-        let kept_since = Timestamp::now().as_millisecond() - KEEP_PARKED_MS;
-        connection.execute(sql, [kept_since]).map_err(sqlite)?;
-        let log =
-            Log::of(path).map_err(|cause| QueueError::File { path: path.to_owned(), cause })?;
-        Ok(Self {
-            path: path.into(),
-            connection: Arc::new(Mutex::new(connection)),
-            finished: Arc::default(),
-            log: Arc::new(log),
-            lock: Arc::new(lock),
-            history: 0,
-        })
+        Ok(Self { database: Database::open(path)?, history: 0 })
     }
 
     /// The same with up to so many turns of its conversation before each message. With none, what is said is
@@ -140,7 +50,7 @@ impl Queue {
 
     /// What keeps other pollers from it.
     pub(crate) fn lock(&self) -> Arc<FileLock> {
-        Arc::clone(&self.lock)
+        self.database.lock()
     }
 
     /// Takes in what was leased. A message that is here already gets its new lease and nothing
@@ -150,7 +60,7 @@ impl Queue {
     /// Only the database's own; tried once, since a lease does not wait for a disk.
     pub async fn take_in(&self, leased: Vec<LeasedMessage>) -> Result<TakenIn, QueueError> {
         let history = self.history;
-        self.try_write(move |tx| rows::take_in_all(tx, leased, history)).await
+        self.database.try_write(move |tx| rows::take_in_all(tx, leased, history)).await
     }
 
     /// How many messages wait for the agent or are with it.
@@ -158,7 +68,7 @@ impl Queue {
     /// # Errors
     /// Only the database's own.
     pub async fn count_leased(&self) -> Result<usize, QueueError> {
-        self.write(rows::count_leased).await
+        self.database.write(rows::count_leased).await
     }
 
     /// The messages that wait for the agent or are with it, oldest first.
@@ -167,17 +77,18 @@ impl Queue {
     /// Only the database's own.
     pub async fn leased(&self) -> Result<Vec<Job>, QueueError> {
         let history = self.history;
-        self.write(move |tx| {
-            let sql = "SELECT * FROM job WHERE state = 'leased' ORDER BY message_id";
-            let mut leased = tx.prepare_cached(sql)?;
-            let jobs = leased.query_map([], rows::job)?;
-            let with_history = |job: rusqlite::Result<Job>| {
-                let job = job?;
-                Ok(Job { history: rows::turns(tx, &job.session_id, &job.uid, history)?, ..job })
-            };
-            jobs.map(with_history).collect()
-        })
-        .await
+        self.database
+            .write(move |tx| {
+                let sql = "SELECT * FROM job WHERE state = 'leased' ORDER BY message_id";
+                let mut leased = tx.prepare_cached(sql)?;
+                let jobs = leased.query_map([], rows::job)?;
+                let with_history = |job: rusqlite::Result<Job>| {
+                    let job = job?;
+                    Ok(Job { history: rows::turns(tx, &job.session_id, &job.uid, history)?, ..job })
+                };
+                jobs.map(with_history).collect()
+            })
+            .await
     }
 
     /// The latest lease of a message; `None` when it is not here, or its lease was lost.
@@ -186,13 +97,14 @@ impl Queue {
     /// Only the database's own.
     pub async fn lease_of(&self, job: &JobId) -> Result<Option<LeaseId>, QueueError> {
         let job = job.clone();
-        self.write(move |tx| {
-            let sql = "SELECT lease_id FROM job
+        self.database
+            .write(move |tx| {
+                let sql = "SELECT lease_id FROM job
                        WHERE message_id = ?1 AND session_id = ?2 AND lease_id IS NOT NULL";
-            let key = (job.message.0, job.session.as_str());
-            tx.prepare_cached(sql)?.query_row(key, rows::lease_id).optional()
-        })
-        .await
+                let key = (job.message.0, job.session.as_str());
+                tx.prepare_cached(sql)?.query_row(key, rows::lease_id).optional()
+            })
+            .await
     }
 
     /// Journals what became of a message, and with a history what was said in it. From here on the agent is
@@ -217,8 +129,8 @@ impl Queue {
                 outcome: outcome.clone(),
             }))
         };
-        let outgoing = self.write(settle).await?;
-        self.sync_soon();
+        let outgoing = self.database.write(settle).await?;
+        self.database.sync_soon();
         Ok(outgoing)
     }
 
@@ -227,11 +139,12 @@ impl Queue {
     /// # Errors
     /// Only the database's own.
     pub async fn answered(&self) -> Result<Vec<MessageId>, QueueError> {
-        self.write(|tx| {
-            let sql = "SELECT message_id FROM job WHERE state = 'answered'";
-            tx.prepare_cached(sql)?.query_map([], |row| Ok(MessageId(row.get(0)?)))?.collect()
-        })
-        .await
+        self.database
+            .write(|tx| {
+                let sql = "SELECT message_id FROM job WHERE state = 'answered'";
+                tx.prepare_cached(sql)?.query_map([], |row| Ok(MessageId(row.get(0)?)))?.collect()
+            })
+            .await
     }
 
     /// What the relay is still to be told, oldest first.
@@ -239,28 +152,19 @@ impl Queue {
     /// # Errors
     /// Only the database's own.
     pub async fn outgoing(&self) -> Result<Vec<Outgoing>, QueueError> {
-        self.write(|tx| {
-            let sql = "SELECT * FROM job WHERE state IN ('answered', 'failed')
+        self.database
+            .write(|tx| {
+                let sql = "SELECT * FROM job WHERE state IN ('answered', 'failed')
                        AND lease_id IS NOT NULL ORDER BY message_id";
-            tx.prepare_cached(sql)?.query_map([], rows::outgoing)?.collect()
-        })
-        .await
+                tx.prepare_cached(sql)?.query_map([], rows::outgoing)?.collect()
+            })
+            .await
     }
 
     /// The relay has confirmed the outcome, or wants none: the message is done with. Nothing here finds it
     /// any more; its row goes within milliseconds. Until then the next start would tell the relay again.
     pub fn finish(&self, job: JobId) {
-        let mut finished = lock(&self.finished);
-        finished.push(job);
-        if finished.len() == 1 {
-            let queue = self.clone();
-            task::spawn(async move {
-                time::sleep(GATHER).await;
-                if let Err(error) = queue.remove_finished().await {
-                    warn!(%error, "messages that are done with stay in the queue");
-                }
-            });
-        }
+        self.database.finish(job);
     }
 
     /// Removes the rows of the messages that are done with.
@@ -268,7 +172,7 @@ impl Queue {
     /// # Errors
     /// Only the database's own.
     pub async fn remove_finished(&self) -> Result<(), QueueError> {
-        self.write(|_| Ok(())).await
+        self.database.remove_finished().await
     }
 
     /// The relay gave the message to someone else since: an answer waits here in case it comes
@@ -277,16 +181,17 @@ impl Queue {
     /// # Errors
     /// Only the database's own.
     pub async fn lose_lease(&self, message: MessageId, lost: LeaseId) -> Result<(), QueueError> {
-        self.write(move |tx| {
-            let key = (message.0, lost.as_str());
-            let sql = "DELETE FROM job
+        self.database
+            .write(move |tx| {
+                let key = (message.0, lost.as_str());
+                let sql = "DELETE FROM job
                        WHERE message_id = ?1 AND lease_id = ?2 AND state <> 'answered'";
-            tx.prepare_cached(sql)?.execute(key)?;
-            let sql = "UPDATE job SET lease_id = NULL WHERE message_id = ?1 AND lease_id = ?2";
-            tx.prepare_cached(sql)?.execute(key)?;
-            rows::forget_oldest_parked(tx)
-        })
-        .await
+                tx.prepare_cached(sql)?.execute(key)?;
+                let sql = "UPDATE job SET lease_id = NULL WHERE message_id = ?1 AND lease_id = ?2";
+                tx.prepare_cached(sql)?.execute(key)?;
+                rows::forget_oldest_parked(tx)
+            })
+            .await
     }
 
     /// Writes a page, to know that writing works.
@@ -294,7 +199,7 @@ impl Queue {
     /// # Errors
     /// Whatever keeps the disk from taking it.
     pub async fn check_writable(&self) -> Result<(), QueueError> {
-        self.try_write(sqlite::write_a_page).await
+        self.database.try_write(sqlite::write_a_page).await
     }
 
     /// Waits until writing works.
@@ -302,114 +207,16 @@ impl Queue {
     /// # Errors
     /// Whatever does not get better by waiting.
     pub async fn writable(&self) -> Result<(), QueueError> {
-        self.write(sqlite::write_a_page).await
+        self.database.write(sqlite::write_a_page).await
     }
-
-    /// Has the disk take what was written, soon; whatever comes before it does goes with it.
-    fn sync_soon(&self) {
-        if !self.log.asks_for_sync() {
-            return;
-        }
-        let (connection, log) = (Arc::clone(&self.connection), Arc::clone(&self.log));
-        task::spawn(async move {
-            time::sleep(GATHER).await;
-            let sync = move || {
-                if let Err(error) = log.sync() {
-                    warn!(%error, "the disk did not take an outcome; a loss of power may undo it");
-                }
-                if let Err(error) = log.fold(&connection) {
-                    debug!(%error, "the queue's log was left for another time to fold in");
-                }
-            };
-            task::spawn_blocking(sync).await
-        });
-    }
-
-    /// Runs one transaction, again and again while the disk does not take it: an answer that is to
-    /// be written down is nowhere else, and to start anew would be to ask the agent for it again.
-    async fn write<T: Send + 'static>(
-        &self,
-        work: impl Fn(&Transaction<'_>) -> rusqlite::Result<T> + Send + Sync + 'static,
-    ) -> Result<T, QueueError> {
-        let work = Arc::new(work);
-        let mut waited = false;
-        loop {
-            let work = Arc::clone(&work);
-            match self.try_write(move |tx| work(tx)).await {
-                Err(error) if error.is_retryable() => {
-                    if !waited {
-                        warn!(%error, "trying until it works");
-                    }
-                    waited = true;
-                    time::sleep(RETRY).await;
-                }
-                done => {
-                    if waited {
-                        info!("the queue can be used again");
-                    }
-                    return done;
-                }
-            }
-        }
-    }
-
-    /// Runs one transaction, here, since that takes less than to wake another thread; off the async thread
-    /// when it has to wait for another.
-    async fn try_write<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
-    ) -> Result<T, QueueError> {
-        let (log, finished) = (Arc::clone(&self.log), Arc::clone(&self.finished));
-        let run = move |tx: Transaction<'_>| {
-            let gone = mem::take(&mut *lock(&finished));
-            let done = rows::remove(&tx, &gone).and_then(|()| work(&tx));
-            let done = done.and_then(|result| tx.commit().map(|()| result));
-            match done {
-                Ok(_) => log.note_commit(),
-                Err(_) => lock(&finished).extend(gone),
-            }
-            done
-        };
-        let failed = |cause| QueueError::Sqlite { path: self.path.to_path_buf(), cause };
-        if let Ok(mut connection) = self.connection.try_lock()
-            && let Ok(tx) = begin(&mut connection, Duration::ZERO)
-        {
-            return run(tx).map_err(failed);
-        }
-        let connection = Arc::clone(&self.connection);
-        let ran = task::spawn_blocking(move || {
-            let mut connection = lock(&connection);
-            run(begin(&mut connection, LOCK_TIMEOUT)?)
-        });
-        ran.await?.map_err(failed)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Begins a transaction that waits so long for another program's lock.
-fn begin(connection: &mut Connection, patience: Duration) -> rusqlite::Result<Transaction<'_>> {
-    connection.busy_timeout(patience)?;
-    connection.transaction_with_behavior(TransactionBehavior::Immediate)
-}
-
-fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(LOCK_TIMEOUT)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    // The log is synced and folded apart from what is written to it.
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.pragma_update(None, "trusted_schema", false)?;
-    // A statement is planned once, whatever values it is given; otherwise it may be planned anew for each.
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 #[cfg(test)]
 mod tests {
-    use postern_shared::Metadata;
     use postern_shared::visitor::Identity;
+    use postern_shared::{Metadata, Timestamp};
+    use rusqlite::Connection;
+    use tokio::task;
 
     use super::rows::MAX_PARKED;
     use super::*;
@@ -525,7 +332,7 @@ mod tests {
                     INSERT INTO job (message_id, session_id, uid, visitor, message, timestamp,
                                      metadata, files, attempts, state, settled_at)
                     SELECT id, 's', '', '', '', '', '', '', 1, 'answered', id FROM n";
-        let filled = queue.write(move |tx| tx.execute(park, [parked + 5]).map(drop));
+        let filled = queue.database.write(move |tx| tx.execute(park, [parked + 5]).map(drop));
         filled.await.unwrap();
         queue.lose_lease(MessageId(1), "any".parse().unwrap()).await.unwrap();
         let kept = queue.answered().await.unwrap();
@@ -597,7 +404,8 @@ mod tests {
             queue.settle(job(id, "s"), answered("yes")).await.unwrap();
         }
         queue.finish(job(1, "s"));
-        let failed = queue.try_write(|_| Err::<(), _>(rusqlite::Error::InvalidQuery)).await;
+        let failed =
+            queue.database.try_write(|_| Err::<(), _>(rusqlite::Error::InvalidQuery)).await;
         assert_eq!((failed.is_err(), rows()), (true, 2));
         assert_eq!(queue.answered().await.unwrap(), [MessageId(2)]);
         queue.finish(job(2, "s"));

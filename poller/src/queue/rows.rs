@@ -3,12 +3,15 @@
 use postern_shared::poller::LeasedMessage;
 use postern_shared::{LeaseId, MessageId, SessionId, Timestamp, Uid};
 use rusqlite::types::FromSqlError;
-use rusqlite::{Row, Transaction};
+use rusqlite::{Connection, Row, Transaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::job::{Answer, Job, JobId, Outcome, Outgoing, TakenIn};
 use crate::agent::{Speaker, Turn};
+
+/// How long an answer whose lease was lost is kept, should the relay hand the message out again.
+const KEEP_PARKED_MS: i64 = 7 * 24 * 3_600 * 1_000;
 
 /// How many answers whose leases were lost are kept: a relay that takes none must not fill the disk.
 pub(super) const MAX_PARKED: u32 = 1_000;
@@ -71,6 +74,13 @@ fn insert(tx: &Transaction<'_>, leased: &LeasedMessage) -> rusqlite::Result<bool
 pub(super) fn count_leased(tx: &Transaction<'_>) -> rusqlite::Result<usize> {
     let sql = "SELECT count(*) FROM job WHERE state = 'leased'";
     tx.prepare_cached(sql)?.query_row([], |row| row.get(0))
+}
+
+/// Removes the answers whose leases were lost too long ago.
+pub(super) fn forget_long_parked(connection: &Connection) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM job WHERE lease_id IS NULL AND settled_at < ?1";
+    let kept_since = Timestamp::now().as_millisecond() - KEEP_PARKED_MS;
+    connection.execute(sql, [kept_since]).map(drop)
 }
 
 pub(super) fn forget_oldest_parked(tx: &Transaction<'_>) -> rusqlite::Result<()> {
