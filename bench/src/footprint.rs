@@ -12,6 +12,9 @@ use crate::processes::{self, Running, Server};
 
 const MIB: f64 = 1_048_576.0;
 
+/// How long a relay may take until it listens, in milliseconds.
+pub(crate) const START_MS: f64 = 50.0;
+
 /// How long each is left alone before it is looked at.
 const SETTLED: Duration = Duration::from_secs(2);
 
@@ -26,7 +29,7 @@ pub(crate) async fn measure(bench: &mut Bench) -> Result<()> {
     time::sleep(SETTLED).await;
     let mib = |process: &Running| Ok::<_, anyhow::Error>(process.resident_bytes()? as f64 / MIB);
     let lines = [
-        Line::new("relay: start to listening", "a new database", "ms", starts).at_most(50.0),
+        Line::new("relay: start to listening", "a new database", "ms", starts).at_most(START_MS),
         Line::new("relay: resident", "idle", "MiB", mib(&relay.process)?).at_most(12.0),
         Line::new("poller: resident", "idle", "MiB", mib(&poller)?).at_most(12.0),
         Line::new("relay: binary", "as built", "MB", megabytes("postern-relay")?).at_most(15.0),

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 
 use crate::bench::{Bench, Size};
 use crate::chart::{Chart, Curve};
+use crate::footprint;
 use crate::line::{Figure, Line, grouped, ratios};
 use crate::outcome::ms;
 use crate::processes::Server;
@@ -15,6 +16,9 @@ use crate::single_calls::{SingleCalls, TURNS, index_of_waiting};
 /// How much more time a call may take with more stored, and how many fewer may be accepted.
 const SLOWER: f64 = 1.2;
 const FEWER: f64 = 0.8;
+
+/// How often a relay is started on each database.
+const STARTS: u32 = 3;
 
 const SMALLEST: &str = "the smallest database";
 
@@ -60,11 +64,16 @@ impl Growth {
         speeds.push(first / figure.median);
     }
 
-    /// Measures what is done for one visitor with no load, for each size by turns.
+    /// Measures a start, and what is done for one visitor with no load, for each size by turns.
     pub(crate) async fn measure(&mut self, bench: &mut Bench, sizes: &[Size]) -> Result<()> {
         let mut relays = Vec::new();
         for size in sizes {
             let [db, _] = bench.copies(size)?;
+            let start = || Ok(Server::relay(&db)?.started_in.as_secs_f64() * 1e3);
+            let starts = (0..STARTS).map(|_| start()).collect::<Result<Vec<_>>>()?;
+            let when = format!("{} stored", grouped(size.stored));
+            let line = Line::new("relay: start to listening", when, "ms", starts);
+            bench.report.add(line.at_most(footprint::START_MS));
             relays.push((size.stored, Server::relay(&db)?, db));
         }
         let mut all = Vec::new();

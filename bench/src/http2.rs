@@ -11,7 +11,7 @@ use postern_shared::Cursor;
 use tokio::net::TcpStream;
 
 use crate::http::{Event, take_event};
-use crate::stored::{SESSIONS, session_id, session_token};
+use crate::stored::{session_id, session_token};
 
 /// Room for what is told to streams that are not read yet, in bytes.
 const WINDOW: u32 = 1 << 20;
@@ -40,10 +40,8 @@ impl Connection {
         Ok(Self { relay, requests })
     }
 
-    /// An event stream from the beginning of a conversation, once its head is there. There may be more of them
-    /// than there are conversations.
-    pub(crate) async fn listen(&mut self, number: u32) -> Result<Events> {
-        let session = number % SESSIONS;
+    /// An event stream from the beginning of a conversation, once its head is there.
+    pub(crate) async fn listen(&mut self, session: u32) -> Result<Events> {
         let (relay, id, after) = (self.relay, session_id(session), Cursor::default());
         let request =
             Request::get(format!("http://{relay}/api/v1/sessions/{id}/events?after={after}"))

@@ -51,9 +51,9 @@ struct Cli {
     #[command(subcommand)]
     part: Option<Part>,
 
-    /// How many messages are stored beforehand, in turn; at least a conversation of 100
+    /// How many messages are stored beforehand, in turn; multiples of 10,000
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "10000,1000000,10000000",
-          value_parser = clap::value_parser!(u64).range(100..))]
+          value_parser = stored::amount)]
     stored: Vec<u64>,
 
     /// Over how many connections messages come, in turn
@@ -112,8 +112,8 @@ enum Part {
         #[arg(long, value_name = "N", default_value_t = 256)]
         connections: u32,
 
-        /// How many messages are stored beforehand
-        #[arg(long, value_name = "N", default_value_t = 10_000)]
+        /// How many messages are stored beforehand; a multiple of 10,000
+        #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = stored::amount)]
         stored: u64,
 
         /// How many turns each has

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rusqlite::{Connection, params};
 use sha2::{Digest, Sha256};
 
@@ -41,9 +41,16 @@ pub(crate) fn database(folder: &Path, messages: u64) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// An amount that can be stored: whole conversations, all of their time.
+pub(crate) fn amount(given: &str) -> Result<u64> {
+    let messages = given.parse()?;
+    ensure!(messages > 0 && messages % A_TIME == 0, "it has to be a multiple of {A_TIME}");
+    Ok(messages)
+}
+
 /// How many conversations hold so many messages.
 pub(crate) fn conversations(messages: u64) -> u32 {
-    u32::try_from(messages.div_ceil(LENGTH)).unwrap_or(u32::MAX)
+    u32::try_from(messages / LENGTH).unwrap_or(u32::MAX)
 }
 
 /// The number of a stored conversation, behind those of the ones that have just begun.
@@ -87,16 +94,15 @@ fn add_sessions(connection: &mut Connection, numbers: impl Iterator<Item = u32>)
     Ok(())
 }
 
-/// Questions and answers by turns, in all conversations of a time at once; the last of them are as many as
-/// are needed.
+/// Questions and answers by turns, in all conversations of a time at once.
 fn add_messages(connection: &Connection, messages: u64) -> Result<()> {
     connection.execute(
         "WITH RECURSIVE number (n) AS (
              SELECT 0 WHERE ?1 > 0 UNION ALL SELECT n + 1 FROM number WHERE n + 1 < ?1)
          INSERT INTO message (session, role, text, answers, at, idempotency)
-         SELECT n / ?2 * ?3 + (n / 2) % iif(n / ?2 < ?1 / ?2, ?3, ?4) + 1,
-             n % 2, ?5, iif(n % 2, n, NULL), n, randomblob(16) FROM number",
-        params![messages, A_TIME, AT_A_TIME, last_at_a_time(messages), MESSAGE],
+         SELECT n / ?2 * ?3 + (n / 2) % ?3 + 1,
+             n % 2, ?4, iif(n % 2, n, NULL), n, randomblob(16) FROM number",
+        params![messages, A_TIME, AT_A_TIME, MESSAGE],
     )?;
     Ok(())
 }
@@ -115,7 +121,7 @@ fn add_entries(connection: &mut Connection, messages: u64) -> Result<()> {
          WHERE id = ?1",
     )?;
     for number in 0..u64::from(conversations(messages)) {
-        let ids = ids_of(number, messages);
+        let ids: Vec<_> = ids_of(number).collect();
         let chapters: Vec<_> = ids.chunks(CHAPTER).collect();
         let Some((last, full)) = chapters.split_last() else { continue };
         for (ids, next) in full.iter().zip(&chapters[1..]) {
@@ -129,21 +135,10 @@ fn add_entries(connection: &mut Connection, messages: u64) -> Result<()> {
 }
 
 /// The messages of a conversation, as [`add_messages`] deals them out.
-fn ids_of(number: u64, messages: u64) -> Vec<u64> {
-    let (time, place) = (number / AT_A_TIME, number % AT_A_TIME);
-    let is_last = time == messages / A_TIME;
-    let (until, others) = if is_last {
-        (messages, last_at_a_time(messages))
-    } else {
-        ((time + 1) * A_TIME, AT_A_TIME)
-    };
-    let questions = (time * A_TIME + 2 * place..until).step_by(2 * others as usize);
-    questions.flat_map(|question| [question + 1, question + 2]).collect()
-}
-
-/// How many conversations hold what is more than fills those of all times before.
-fn last_at_a_time(messages: u64) -> u64 {
-    (messages % A_TIME).div_ceil(LENGTH)
+fn ids_of(number: u64) -> impl Iterator<Item = u64> {
+    let first = number / AT_A_TIME * A_TIME + 2 * (number % AT_A_TIME);
+    let questions = (0..LENGTH / 2).map(move |turn| first + 2 * AT_A_TIME * turn);
+    questions.flat_map(|question| [question + 1, question + 2])
 }
 
 fn listed(ids: &[u64]) -> String {

@@ -165,11 +165,11 @@ async fn open(relay: &Server, crowd: Crowd) -> Result<Vec<Stream>> {
                     shared = Some(http2::Connection::open(address).await?);
                 }
                 for number in numbers.iter().copied() {
+                    // There may be more of them than conversations.
+                    let session = number % SESSIONS;
                     let mut events = match &mut shared {
-                        Some(connection) => Stream::Shared(connection.listen(number).await?),
-                        None => Stream::Own(
-                            stream(address, number % SESSIONS, Cursor::default()).await?,
-                        ),
+                        Some(connection) => Stream::Shared(connection.listen(session).await?),
+                        None => Stream::Own(stream(address, session, Cursor::default()).await?),
                     };
                     events.event().await?;
                     open.push((number, events));
